@@ -1,0 +1,151 @@
+"""Arguments checked once, at the public door.
+
+Every check takes the argument's name, so that the error can say what was wrong, what it got and what it needs.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+BYTES_LIMIT = 64 * 2**30
+"""The largest result or temporary that an operation will allocate."""
+
+
+def integer(value: Any, name: str, *, at_least: int | None = None) -> int:
+    """A Python or NumPy integer; bool and float are refused, since both are usually mistakes."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {describe(value)}")
+    if at_least is not None and value < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+    return int(value)
+
+
+def is_pair(value: Any) -> bool:
+    """Whether `value` is a tuple or list of two."""
+    return isinstance(value, (tuple, list)) and len(value) == 2
+
+
+def pair(value: Any, name: str, *, at_least: int) -> tuple[int, int]:
+    """An integer for both axes, or a tuple or list of two: (height, width)."""
+    if isinstance(value, (tuple, list)):
+        return size(value, name, at_least=at_least)
+    both = integer(value, name, at_least=at_least)
+    return both, both
+
+
+def size(value: Any, name: str, *, at_least: int = 1) -> tuple[int, int]:
+    """A tuple or list of two integers: (height, width)."""
+    if not isinstance(value, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple or list of two integers (height, width), got {describe(value)}")
+    if len(value) != 2:
+        raise ValueError(f"{name} must be two integers (height, width), got {len(value)}: {value}")
+    height, width = (integer(item, f"{name}[{axis}]", at_least=at_least) for axis, item in enumerate(value))
+    return height, width
+
+
+def number(value: Any, name: str, *, at_least: float | None = None, below: float | None = None) -> float:
+    """A finite real number as a Python float, so that it never widens a float32 result."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {describe(value)}")
+    checked = float(value)
+    if not math.isfinite(checked):
+        raise ValueError(f"{name} must be finite, got {value}")
+    if at_least is not None and checked < at_least:
+        raise ValueError(f"{name} must be at least {at_least}, got {value}")
+    if below is not None and checked >= below:
+        raise ValueError(f"{name} must be below {below}, got {value}")
+    return checked
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False, not a number that might mean something else."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
+
+
+def choice(value: Any, name: str, choices: Sequence[str]) -> str:
+    """One of a few words."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {tuple(choices)}, got {describe(value)}")
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {tuple(choices)}, got {value!r}")
+    return value
+
+
+def array(value: Any, name: str) -> Array:
+    """A `numpy.ndarray` in native byte order. A mask would be lost without a word, so masked arrays are refused."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a numpy.ndarray, got {describe(value)}")
+    return np.asarray(value, dtype=value.dtype.newbyteorder("="))
+
+
+def floats(value: Any, name: str, axes: str) -> Array:
+    """A float32 or float64 array with the named axes, such as "(N, C, H, W)".
+
+    Only the batch axis N may be empty.
+    """
+    checked = array(value, name)
+    if checked.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {checked.dtype}")
+    check_axes(checked, name, axes)
+    return checked
+
+
+def check_axes(value: Array, name: str, axes: str) -> None:
+    """The number of dimensions that `axes` names, none but N empty."""
+    names = axes.strip("()").replace(" ", "").rstrip(",").split(",")
+    if value.ndim != len(names):
+        raise ValueError(f"{name} must have {len(names)} dimensions {axes}, got {value.ndim}: shape {value.shape}")
+    for axis, length in zip(names, value.shape, strict=True):
+        if axis != "N" and length < 1:
+            raise ValueError(f"{name} must have at least 1 entry along {axis} of {axes}, got shape {value.shape}")
+
+
+def indices(value: Any, name: str, axes: str) -> Array:
+    """An int64 array with the named axes."""
+    checked = array(value, name)
+    if checked.dtype != np.int64:
+        raise TypeError(f"{name} must be int64, got {checked.dtype}")
+    check_axes(checked, name, axes)
+    return checked
+
+
+def same_dtype(**arrays: Array | None) -> None:
+    """All float arrays of one call share one dtype: mixing would silently cost memory or precision."""
+    dtypes = {name: value.dtype for name, value in arrays.items() if value is not None}
+    if len(set(dtypes.values())) > 1:
+        found = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        raise TypeError(f"all float arrays of one call must share one dtype, got {found}")
+
+
+def shape(value: Array, name: str, expected: tuple[int, ...], reason: str = "") -> None:
+    """Exactly this shape; `reason` may show where it comes from, formula and numbers."""
+    if value.shape != expected:
+        raise ValueError(f"{name} must have shape {expected}{reason and f' ({reason})'}, got {value.shape}")
+
+
+def fits_memory(dimensions: Sequence[int], itemsize: int, name: str, what: str = "the result") -> None:
+    """Refuse what would take more than BYTES_LIMIT, before it is allocated, naming the argument that asks for it."""
+    needed = itemsize
+    for length in dimensions:
+        needed *= int(length)
+    if needed > BYTES_LIMIT:
+        dimensions = tuple(int(length) for length in dimensions)
+        raise ValueError(
+            f"{name} asks for too much memory: {what} {dimensions} would take {needed:,} bytes, "
+            f"the limit is {BYTES_LIMIT:,} (64 GiB)"
+        )
+
+
+def describe(value: Any) -> str:
+    """What was given, short enough for one line of an error."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} with shape {value.shape}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

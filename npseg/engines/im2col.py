@@ -1,0 +1,225 @@
+"""Convolution as one matrix product: the columns of im2col.
+
+Each window is copied out into a column of its own, (C * K_h * K_w,) tall, one column per output position. Then
+
+    y = W columns          grad_columns = W^T grad          grad_W = grad columns^T
+
+with the weight as a matrix W (C_out, C * K_h * K_w), group by group, and `col2im` adds overlapping columns back into an
+image. The copy costs memory, K_h * K_w times the image, and buys the fastest loop there is: the matrix product.
+
+The columns are made block by block, several images or some rows of one image at a time, so that they stay below the
+column limit, and in the processor's cache between being written and being read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npseg import checks
+from npseg.checks import Array
+from npseg.geometry import Size, Window
+from npseg.matrices import SparseMatrix
+
+OPTIONS: dict[str, tuple[Any, ...]] = {}
+
+CACHED_BYTES = 4 * 2**20
+"""Columns of about this size were fastest: they fit a cache and still make long matrix products."""
+
+_column_limit = 256 * 2**20
+
+
+def get_column_limit() -> int:
+    """The bytes that the columns of one block may take."""
+    return _column_limit
+
+
+def set_column_limit(bytes: int) -> None:
+    """Let the columns of one block take at most so many bytes; one output row of one image is the least."""
+    global _column_limit
+    _column_limit = checks.integer(bytes, "bytes", at_least=1)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some images, and some rows of their outputs."""
+
+    images: slice
+    rows: slice
+
+
+def blocks(batch: int, output_size: Size, bytes_per_output: int) -> Iterator[Block]:
+    """Cut a batch of outputs into blocks whose columns stay below the limit."""
+    limit = min(_column_limit, CACHED_BYTES)
+    height, width = output_size
+    row_bytes = bytes_per_output * width
+    images = max(1, limit // (row_bytes * height))
+    rows = height if images > 1 else min(height, max(1, limit // row_bytes))
+    for n in range(0, batch, images):
+        for i in range(0, height, rows):
+            yield Block(slice(n, min(n + images, batch)), slice(i, min(i + rows, height)))
+
+
+def fill_columns(columns: Array, x: Array, window: Window) -> None:
+    """im2col: columns[c, k, l, n, i, j] = the pixel of channel c that output (i, j) sees through tap (k, l), or 0."""
+    outputs = columns.shape[4:]
+    height, width = x.shape[2:]
+    vertical = window.rows.spans(height, outputs[0])
+    horizontal = window.columns.spans(width, outputs[1])
+    if not _covers(vertical, window.rows.kernel_size, outputs[0]) or not _covers(
+        horizontal, window.columns.kernel_size, outputs[1]
+    ):
+        columns[...] = 0
+    pixels = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
+    for k, i, h in vertical:
+        for l, j, w in horizontal:  # noqa: E741 (k, l: the kernel's row and column)
+            columns[:, k, l, :, i, j] = pixels[:, :, h, w]
+
+
+def add_columns(x: Array, columns: Array, window: Window) -> None:
+    """col2im, the adjoint of `fill_columns`: every entry is added to the pixel that it was copied from."""
+    outputs = columns.shape[4:]
+    height, width = x.shape[2:]
+    pixels = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
+    for k, i, h in window.rows.spans(height, outputs[0]):
+        for l, j, w in window.columns.spans(width, outputs[1]):  # noqa: E741
+            pixels[:, :, h, w] += columns[:, k, l, :, i, j]
+
+
+def _covers(spans: list[tuple[int, slice, slice]], kernel_size: int, outputs: int) -> bool:
+    """Whether every tap of every output sees a real pixel."""
+    return len(spans) == kernel_size and all(span == slice(0, outputs) for _, span, _ in spans)
+
+
+def _column_blocks(x: Array, output_size: Size, window: Window) -> Iterator[tuple[Block, Array]]:
+    """The columns (C, K_h, K_w, n, rows, W_out) of x, block by block, in one buffer that is used again."""
+    channels = x.shape[1]
+    bytes_per_output = channels * window.area * x.itemsize
+    buffer = np.empty(0, x.dtype)
+    for block in blocks(len(x), output_size, bytes_per_output):
+        images = x[block.images]
+        shape = channels, *window.kernel_size, len(images), block.rows.stop - block.rows.start, output_size[1]
+        entries = int(np.prod(shape))
+        if entries > len(buffer):
+            checks.fits_memory(shape, x.itemsize, "x", "the columns")
+            buffer = np.empty(entries, x.dtype)
+        columns = buffer[:entries].reshape(shape)
+        fill_columns(columns, images, window.from_row(block.rows.start))
+        yield block, columns
+
+
+def conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
+    """(N, C_out, H_out, W_out): the weight matrix times the columns."""
+    out_channels = weight.shape[0]
+    output_size = window.output_size((x.shape[2], x.shape[3]))
+    y = np.empty((len(x), out_channels, *output_size), x.dtype)
+    weights = weight.reshape(groups, out_channels // groups, -1)
+    for block, columns in _column_blocks(x, output_size, window):
+        product = weights @ columns.reshape(groups, weights.shape[2], -1)
+        y[block.images, :, block.rows] = _batch_first(product, out_channels, columns.shape[3:])
+    return y
+
+
+def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:
+    """(N, C_in, H, W): the transposed weight matrix times the gradient gives columns, and columns add to an image."""
+    out_channels, group_channels = weight.shape[:2]
+    channels = group_channels * groups
+    grad_x = np.zeros((len(grad), channels, *size), grad.dtype)
+    transposed = weight.reshape(groups, out_channels // groups, -1).transpose(0, 2, 1)
+    for block in blocks(len(grad), (grad.shape[2], grad.shape[3]), channels * window.area * grad.itemsize):
+        part = grad[block.images, :, block.rows]
+        outputs = len(part), *part.shape[2:]
+        checks.fits_memory((channels, window.area, *outputs), grad.itemsize, "grad", "the columns")
+        columns = transposed @ _channels_first(part, groups)
+        columns = columns.reshape(channels, *window.kernel_size, *outputs)
+        add_columns(grad_x[block.images], columns, window.from_row(block.rows.start))
+    return grad_x
+
+
+def conv_grad_weight(x: Array, grad: Array, window: Window, groups: int) -> Array:
+    """(C_out, C_in // groups, K_h, K_w): the gradient times the columns, summed over all outputs."""
+    out_channels, group_channels = grad.shape[1], x.shape[1] // groups
+    grad_weights = np.zeros((groups, out_channels // groups, group_channels * window.area), x.dtype)
+    for block, columns in _column_blocks(x, (grad.shape[2], grad.shape[3]), window):
+        part = _channels_first(grad[block.images, :, block.rows], groups)
+        grad_weights += part @ columns.reshape(groups, grad_weights.shape[2], -1).transpose(0, 2, 1)
+    return grad_weights.reshape(out_channels, group_channels, *window.kernel_size)
+
+
+def _channels_first(images: Array, groups: int) -> Array:
+    """(N, C, H, W) -> (groups, C // groups, N * H * W), as the columns are laid out."""
+    channels = images.shape[1]
+    return images.transpose(1, 0, 2, 3).reshape(groups, channels // groups, -1)
+
+
+def _batch_first(product: Array, channels: int, outputs: tuple[int, ...]) -> Array:
+    """(groups, C // groups, N * H * W) -> (N, C, H, W)."""
+    return product.reshape(channels, *outputs).transpose(1, 0, 2, 3)
+
+
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """The largest of the windows' pixels, tap by tap for all windows at once; the first of equals, NaN above all."""
+    height, width = x.shape[2:]
+    output_size = window.output_size((height, width))
+    # Start below everything, at each window's first real pixel: where all are -inf, that one wins.
+    y = np.full((*x.shape[:2], *output_size), -np.inf, x.dtype)
+    first_row, first_column = (
+        _first_taps(axis.taps(size, outputs).output, axis.taps(size, outputs).input, outputs)
+        for axis, size, outputs in zip(window.axes, (height, width), output_size, strict=True)
+    )
+    indices = np.broadcast_to(first_row[:, None] * width + first_column, y.shape).copy()
+    positions = np.arange(height * width).reshape(height, width)
+    for _, i, h in window.rows.spans(height, output_size[0]):
+        for _, j, w in window.columns.spans(width, output_size[1]):
+            best, challenger = y[:, :, i, j], x[:, :, h, w]
+            # "not <=" is true for a NaN on either side; a NaN that is already best stays.
+            wins = ~(challenger <= best) & ~np.isnan(best)
+            np.copyto(best, challenger, where=wins)
+            np.copyto(indices[:, :, i, j], positions[h, w], where=wins)
+    return y, indices
+
+
+def _first_taps(outputs: Array, inputs: Array, count: int) -> Array:
+    """The first real pixel of each output along one axis."""
+    first: Array = inputs[np.searchsorted(outputs, np.arange(count))]
+    return first
+
+
+def scatter(values: Array, indices: Array, size: Size) -> Array:
+    """(N, C, H, W): all planes lie one behind the other, so that one list of positions serves them all."""
+    x = np.zeros((*values.shape[:2], *size), values.dtype)
+    np.add.at(x.reshape(-1), _flat_positions(indices, size[0] * size[1]), values.ravel())
+    return x
+
+
+def gather(x: Array, indices: Array) -> Array:
+    """The shape of `indices`: the value at each position."""
+    return x.ravel()[_flat_positions(indices, x.shape[2] * x.shape[3])].reshape(indices.shape)
+
+
+def _flat_positions(indices: Array, plane: int) -> Array:
+    """Positions within a plane turned into positions within the whole batch."""
+    planes = np.arange(indices.shape[0] * indices.shape[1]).reshape(*indices.shape[:2], 1, 1)
+    return (indices + planes * plane).ravel()
+
+
+def resize(x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array:
+    """(N, C, H_out, W_out): first along the rows, then along the columns."""
+    return _combine(_combine(x, rows, axis=2), columns, axis=3)
+
+
+def _combine(x: Array, matrix: SparseMatrix, axis: int) -> Array:
+    """Apply a sparse matrix along one axis: the first entry of every row, then the second of those that have one, ..."""
+    source = np.moveaxis(x, axis, 0)
+    shape = list(x.shape)
+    shape[axis] = matrix.shape[0]
+    y = np.zeros(shape, x.dtype)
+    target = np.moveaxis(y, axis, 0)
+    lengths = matrix.row_lengths
+    for place in range(lengths.max()):
+        filled = np.nonzero(lengths > place)[0]
+        entries = matrix.indptr[filled] + place
+        weights = matrix.data[entries].reshape(-1, 1, 1, 1)
+        target[filled] += weights * source[matrix.indices[entries]]
+    return y

@@ -1,0 +1,66 @@
+"""FCN's central idea: a classifier is a fully convolutional network that looked at one place only."""
+
+import numpy as np
+
+from npseg import checks
+from npseg.geometry import Padding
+from npseg.models.fcn import SCORE
+from npseg.nn import Conv2d, Flatten, Graph, Linear, Node
+
+
+def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
+    """Turn a classifier's fully connected layers into convolutions, so that it scores every place of any image.
+
+        linear(x.flatten()) = conv2d(x, weight.reshape(C_out, C, H, W))      for a map x (C, H, W)
+
+    The first dense layer becomes a convolution as large as the map that it saw, the others become 1x1 convolutions; the
+    numbers in the weights stay the same, and flattening order is (C, H, W).
+
+    Args:
+        classifier: convolutions, one `Flatten`, and `Linear` layers, as `npseg.models.vgg_classifier` makes it.
+        padding: of the first dense layer's convolution. With 0, an image of the classifier's size gives a 1x1 map that
+            equals the classifier's scores; with "same", entry ((K_h - 1) // 2, (K_w - 1) // 2) of a larger map does.
+
+    Returns:
+        A graph from images of any size that leaves the kernel room to a map of scores, "score_fr". `npseg.models.fcn`
+        takes it as its start.
+
+    Raises:
+        TypeError, ValueError: the classifier is not of this form.
+
+    Source: Long, Shelhamer, Darrell (2015), section 3.1; "net surgery" in Caffe.
+    """
+    if not isinstance(classifier, Graph):
+        raise TypeError(f"classifier must be a Graph, got {checks.describe(classifier)}")
+    flattened = next((node for node in classifier.nodes if isinstance(node.layer, Flatten)), None)
+    if flattened is None or not isinstance(classifier.nodes[-1].layer, Linear):
+        raise ValueError(
+            "classifier must flatten its map and end in a fully connected layer, "
+            f"got {[f'{node.name}: {type(node.layer).__name__}' for node in classifier.nodes]}"
+        )
+    nodes = []
+    renamed = {flattened.name: flattened.inputs[0], classifier.nodes[-1].name: SCORE}
+    for node in classifier.nodes:
+        if node is flattened:
+            continue
+        layer = node.layer
+        if isinstance(layer, Linear):
+            layer = _as_convolution(layer, flattened, node.inputs[0] == flattened.name, padding)
+        inputs = tuple(renamed.get(name, name) for name in node.inputs)
+        nodes.append(Node(renamed.get(node.name, node.name), layer, inputs))
+
+    network = Graph(nodes, input_channels=classifier.input_channels, seed=classifier.seed, dtype=classifier.dtype)
+    for name, value in classifier.parameters.items():
+        layer_name, key = name.rsplit(".", 1)
+        target = network.parameters[f"{renamed.get(layer_name, layer_name)}.{key}"]
+        np.copyto(target, value.reshape(target.shape))
+    return network
+
+
+def _as_convolution(layer: Linear, flattened: Node, is_first: bool, padding: Padding) -> Conv2d:
+    """The same weights as a kernel: as large as the map for the first dense layer, 1x1 for the others."""
+    assert isinstance(flattened.layer, Flatten)
+    channels, height, width = flattened.layer.shape
+    if is_first:
+        return Conv2d(channels, layer.out_features, (height, width), padding=padding, bias=layer.bias)
+    return Conv2d(layer.in_features, layer.out_features, 1, bias=layer.bias)

@@ -1,0 +1,148 @@
+"""Models in files: one .npz that holds the graph's description, every array, and whatever its owner adds.
+
+    header             JSON: format, version, the graph's description, metadata
+    parameters/NAME    one array per parameter
+    buffers/NAME       one array per buffer (running statistics)
+    extra/NAME         arrays of the owner's, such as an optimiser's
+
+Reading executes nothing from the file (`allow_pickle=False`), so files from strangers are safe to open.
+"""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from npseg import checks
+from npseg.checks import Array
+from npseg.files import write_whole
+from npseg.nn.graph import Graph
+
+FORMAT = "npseg model"
+VERSION = 1
+
+
+def save(
+    model: Graph,
+    path: str | os.PathLike[str],
+    extra: Mapping[str, Array] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model to one file, whole or not at all.
+
+    Args:
+        model: the network.
+        path: where the file shall be; an older one is replaced in one step.
+        extra: arrays to keep beside the model's, by name.
+        metadata: anything JSON can hold, NaN excepted.
+
+    Raises:
+        OSError: the folder is missing, full or not writable; an older file is untouched.
+        TypeError, ValueError: metadata that JSON cannot hold, or an extra that is no array of numbers or text.
+    """
+    header = {"format": FORMAT, "version": VERSION, "graph": model.describe(), "metadata": dict(metadata or {})}
+    arrays = {"header": np.array(json.dumps(header, allow_nan=False))}
+    arrays |= {f"parameters/{name}": array for name, array in model.parameters.items()}
+    arrays |= {f"buffers/{name}": array for name, array in model.buffers.items()}
+    for name, array in (extra or {}).items():
+        if checks.array(array, f"extra[{name!r}]").dtype.hasobject:
+            raise TypeError(f"extra[{name!r}] must hold numbers or text, got {checks.describe(array)}")
+        arrays[f"extra/{name}"] = array
+
+    def write(file: BinaryIO) -> None:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # the stubs mistake the arrays for savez's own keywords
+
+    write_whole(path, write)
+
+
+def load(path: str | os.PathLike[str]) -> Graph:
+    """Read a model that `save` wrote; errors as in `read`."""
+    model, _, _ = read(path)
+    return model
+
+
+def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[str, Any]]:
+    """Read a model and what was kept beside it.
+
+    Returns:
+        The model, the extra arrays by name, and the metadata.
+
+    Raises:
+        OSError: no such file, or not readable.
+        ValueError: anything wrong inside the file: cut short, damaged, of another kind or version, an array missing,
+            of another shape or dtype than the network needs. The message names the file.
+    """
+    path = Path(path)
+    arrays = _read_arrays(path)
+    header = _read_header(path, arrays)
+    try:
+        model = Graph.from_description(header["graph"])
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path}: no network can be built from its description: {error}") from error
+    _fill(path, model.parameters, arrays, "parameters")
+    _fill(path, model.buffers, arrays, "buffers")
+    return model, _group(arrays, "extra"), header["metadata"]
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    """All arrays of an .npz file by name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: not an npseg model file, or cut short or damaged: {error}") from error
+    except (ValueError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error) as error:
+        raise ValueError(f"{path}: damaged: {error or type(error).__name__}") from error
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
+    """One array; the zip archive compares its checksum as the last byte is read."""
+    with archive.open(name) as member:
+        array: Array = np.lib.format.read_array(member, allow_pickle=False)
+        if member.read(1):
+            raise ValueError(f"{name} goes on after its array")
+        return array
+
+
+def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
+    """The description and metadata of a file in this format and version."""
+    try:
+        header = json.loads(str(arrays["header"]))
+        known, version = header["format"] == FORMAT, header["version"]
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{path}: not an npseg model file: it has no readable header") from error
+    if not known:
+        raise ValueError(f"{path}: not an npseg model file: its format is {header['format']!r}")
+    if version != VERSION:
+        raise ValueError(f"{path}: format version {version!r} is unknown; this npseg reads version {VERSION}")
+    if not isinstance(header.get("graph"), dict) or not isinstance(header.get("metadata"), dict):
+        raise ValueError(f"{path}: its header lacks the graph or the metadata")
+    return header
+
+
+def _group(arrays: Mapping[str, Array], group: str) -> dict[str, Array]:
+    """The arrays of one group, by their names within it."""
+    prefix = f"{group}/"
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _fill(path: Path, targets: Mapping[str, Array], arrays: Mapping[str, Array], group: str) -> None:
+    """Copy one group of stored arrays into the model's own, which tell the names, shapes and dtypes it needs."""
+    stored = _group(arrays, group)
+    if missing := sorted(targets.keys() - stored.keys()):
+        raise ValueError(f"{path}: lacks the array {group}/{missing[0]}, which the network needs")
+    if unknown := sorted(stored.keys() - targets.keys()):
+        raise ValueError(f"{path}: has the array {group}/{unknown[0]}, which the network does not have")
+    for name, target in targets.items():
+        array = stored[name]
+        if array.shape != target.shape or array.dtype != target.dtype:
+            raise ValueError(
+                f"{path}: {group}/{name} must be {target.dtype} with shape {target.shape}, "
+                f"got {array.dtype} with shape {array.shape}"
+            )
+        target[...] = array

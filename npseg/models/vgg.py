@@ -1,0 +1,144 @@
+"""VGG: stacks of 3x3 convolutions between pools, as an FCN's encoder and as a classifier.
+
+    stage s (s = 1 ... 5):  conv{s}_1, relu{s}_1, ..., conv{s}_{depth}, relu{s}_{depth}, pool{s}
+    head:                   fc6, relu6, drop6, fc7, relu7, drop7
+
+The names are Caffe's. Source: Simonyan, Zisserman, "Very deep convolutional networks" (2015).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npseg import checks
+from npseg.geometry import Size
+from npseg.nn import Conv2d, Dropout, Flatten, Graph, Layer, Linear, MaxPool2d, Node, ReLU
+from npseg.nn.graph import IMAGE
+
+VGG16_WIDTHS = (64, 128, 256, 512, 512)
+VGG16_DEPTHS = (2, 2, 3, 3, 3)
+
+
+def vgg(
+    widths: Sequence[int] = VGG16_WIDTHS,
+    depths: Sequence[int] = VGG16_DEPTHS,
+    fc6: int = 4096,
+    *,
+    dropout: float = 0.5,
+    input_channels: int = 3,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+) -> Graph:
+    """A fully convolutional VGG up to its last hidden layer, the start of an FCN.
+
+    Args:
+        widths: channels of each of the five stages.
+        depths: convolutions of each stage.
+        fc6: channels of fc6, a 7x7 convolution, and of fc7, a 1x1 convolution.
+        dropout: probability after fc6 and fc7.
+        input_channels: of the image.
+        seed: of the initial weights.
+        dtype: of the parameters.
+
+    Returns:
+        A graph from the image to "drop7", with "pool3" and "pool4" on the way; each pool gives ceil(size / 2).
+
+    Raises:
+        TypeError, ValueError: an argument is not of this form.
+
+    >>> vgg((2, 2, 2, 2, 4), (1, 1, 1, 1, 1), 8).shapes((65, 64))["drop7"]
+    (8, 3, 2)
+    """
+    nodes = _features(widths, depths, input_channels)
+    channels, fc6 = widths[-1], checks.integer(fc6, "fc6", at_least=1)
+    head: list[tuple[str, Layer]] = [
+        ("fc6", Conv2d(channels, fc6, 7, padding="same")),
+        *_activation("6", dropout),
+        ("fc7", Conv2d(fc6, fc6, 1)),
+        *_activation("7", dropout),
+    ]
+    return Graph(_chain(nodes, head), input_channels=input_channels, seed=seed, dtype=dtype)
+
+
+def vgg_classifier(
+    widths: Sequence[int],
+    depths: Sequence[int],
+    fc6: int,
+    classes: int,
+    input_size: Size,
+    *,
+    dropout: float = 0.5,
+    input_channels: int = 3,
+    seed: int = 0,
+    dtype: DTypeLike = np.float32,
+) -> Graph:
+    """A VGG that gives one score per class for a whole image, through fully connected layers.
+
+    Args:
+        widths, depths, fc6, dropout, input_channels, seed, dtype: as in `vgg`.
+        classes: how many scores.
+        input_size: (H, W), the only size that the fully connected layers fit.
+
+    Returns:
+        A graph from images (N, C, H, W) to "fc8", (N, classes).
+
+    Raises:
+        TypeError, ValueError: an argument is not of this form.
+
+    `npseg.models.convolutionalise` turns it into an FCN's start.
+
+    >>> vgg_classifier((2, 2, 2, 2, 4), (1, 1, 1, 1, 1), 8, 10, (64, 64))(np.zeros((1, 3, 64, 64), np.float32)).shape
+    (1, 10)
+    """
+    nodes = _features(widths, depths, input_channels)
+    fc6, classes = checks.integer(fc6, "fc6", at_least=1), checks.integer(classes, "classes", at_least=1)
+    size = checks.size(input_size, "input_size")
+    features = Graph(nodes, input_channels=input_channels)
+    channels, height, width = features.shapes(size)["pool5"]
+    head: list[tuple[str, Layer]] = [
+        ("flatten", Flatten((channels, height, width))),
+        ("fc6", Linear(channels * height * width, fc6)),
+        *_activation("6", dropout),
+        ("fc7", Linear(fc6, fc6)),
+        *_activation("7", dropout),
+        ("fc8", Linear(fc6, classes)),
+    ]
+    return Graph(_chain(nodes, head), input_channels=input_channels, seed=seed, dtype=dtype)
+
+
+def _features(widths: Any, depths: Any, input_channels: int) -> list[Node]:
+    """The five stages, from the image to pool5."""
+    widths, depths = _five(widths, "widths"), _five(depths, "depths")
+    layers: list[tuple[str, Layer]] = []
+    channels = checks.integer(input_channels, "input_channels", at_least=1)
+    for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
+        for number in range(1, depth + 1):
+            layers.append((f"conv{stage}_{number}", Conv2d(channels, width, 3, padding=1)))
+            layers.append((f"relu{stage}_{number}", ReLU()))
+            channels = width
+        layers.append((f"pool{stage}", MaxPool2d(2)))
+    return _chain([], layers)
+
+
+def _activation(number: str, dropout: float) -> list[tuple[str, Layer]]:
+    p = checks.number(dropout, "dropout", at_least=0.0, below=1.0)
+    return [(f"relu{number}", ReLU()), (f"drop{number}", Dropout(p))]
+
+
+def _chain(nodes: list[Node], layers: list[tuple[str, Layer]]) -> list[Node]:
+    """Nodes followed by layers, each taking the map before it."""
+    chained = list(nodes)
+    for name, layer in layers:
+        chained.append(Node(name, layer, (chained[-1].name if chained else IMAGE,)))
+    return chained
+
+
+def _five(values: Any, name: str) -> list[int]:
+    """One number for each stage."""
+    if not isinstance(values, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple or list of five integers, got {checks.describe(values)}")
+    if len(values) != 5:
+        raise ValueError(f"{name} must be five integers, one for each stage, got {len(values)}: {values}")
+    return [checks.integer(value, f"{name}[{stage}]", at_least=1) for stage, value in enumerate(values)]

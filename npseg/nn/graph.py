@@ -1,0 +1,323 @@
+"""A network as a declared graph: named layers, each with the names of its inputs.
+
+Declared once, as in Caffe, where FCN was born; from the one description follow the forward pass, the backward pass,
+shapes, coordinates, files. The walk back meets the layers in reverse and sums the gradients where a map branched.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from npseg import checks
+from npseg.checks import Array
+from npseg.geometry import AffineMap, Size
+from npseg.nn.initialisation import INITIALISERS
+from npseg.nn.layers import LAYERS, ConvTranspose2d, Crop, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted
+from npseg.randomness import generator
+
+IMAGE = "image"
+"""The name of the graph's input."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer's place in the graph: its name and the names of the maps it takes."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+class Saved:
+    """What a forward pass keeps for the backward pass, which uses it up, map by map."""
+
+    def __init__(self) -> None:
+        self._by_node: dict[str, Any] = {}
+        self._used = False
+
+    def keep(self, name: str, value: Any) -> None:
+        """Store what one layer's backward pass will need."""
+        self._by_node[name] = value
+
+    def start_backward(self) -> None:
+        """Mark as used.
+
+        Raises:
+            ValueError: a backward pass has used it before.
+        """
+        if self._used:
+            raise ValueError("saved must come from a forward pass of its own, this one's maps are used up")
+        self._used = True
+
+    def take(self, name: str) -> Any:
+        """Hand over one layer's part and let go of it."""
+        return self._by_node.pop(name)
+
+    def discard(self) -> None:
+        """Let go of all that is left."""
+        self._by_node.clear()
+
+
+class Graph:
+    """A network: `model(x)` gives logits; `forward` and `backward` train it.
+
+    Args:
+        nodes: in an order in which every node comes after its inputs; the last one is the output.
+        input_channels: of the image.
+        frozen: names of parameters that training leaves alone.
+        seed: of the initial weights; each parameter draws from a generator of its own name.
+        dtype: of the parameters, float32 or float64.
+
+    Attributes:
+        parameters: dict of arrays, `<layer>.weight` and `<layer>.bias`; made when first asked for, changed in place.
+        buffers: dict of arrays that a training pass updates: running statistics.
+
+    Raises:
+        ValueError: a name stands twice, an input is not there yet, or a frozen name is no parameter.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        *,
+        input_channels: int = 3,
+        frozen: Sequence[str] = (),
+        seed: int = 0,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.nodes = tuple(nodes)
+        self.input_channels = checks.integer(input_channels, "input_channels", at_least=1)
+        self.frozen = frozenset(frozen)
+        self.seed = checks.integer(seed, "seed", at_least=0)
+        self.dtype = np.dtype(dtype)
+        self._check()
+
+    def _check(self) -> None:
+        if not self.nodes:
+            raise ValueError("nodes must hold at least one layer, got none")
+        known = {IMAGE}
+        for node in self.nodes:
+            missing = [name for name in node.inputs if name not in known]
+            if missing:
+                raise ValueError(
+                    f"nodes must follow their inputs: {node.name!r} needs {missing}, which do not come before"
+                )
+            if node.name in known:
+                raise ValueError(f"nodes must have names of their own, got {node.name!r} twice")
+            known.add(node.name)
+        unknown = sorted(self.frozen - set(self.parameter_specs))
+        if unknown:
+            raise ValueError(f"frozen must name parameters, got {unknown}")
+
+    # ----------------------------------------------------------------------------------------- what it is made of
+
+    @cached_property
+    def parameter_specs(self) -> dict[str, ParameterSpec]:
+        """Shape and initialiser of every parameter; nothing is allocated."""
+        return {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.parameter_specs().items()}
+
+    @cached_property
+    def parameters(self) -> dict[str, Array]:
+        """Every learned array by name, initialised when first asked for."""
+        return self._initialised(self.parameter_specs)
+
+    @cached_property
+    def buffers(self) -> dict[str, Array]:
+        """Every running statistic by name."""
+        specs = {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.buffer_specs().items()}
+        return self._initialised(specs)
+
+    @property
+    def trainable(self) -> frozenset[str]:
+        """The names of the parameters that training changes."""
+        return frozenset(self.parameter_specs) - self.frozen
+
+    def _initialised(self, specs: Mapping[str, ParameterSpec]) -> dict[str, Array]:
+        return {
+            name: INITIALISERS[spec.initialiser](generator(self.seed, f"initialise {name}"), spec.shape, self.dtype)
+            for name, spec in specs.items()
+        }
+
+    def node(self, name: str) -> Node:
+        """The node of this name.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise ValueError(f"name must be one of {[node.name for node in self.nodes]}, got {name!r}")
+
+    def shapes(self, input_size: Size) -> dict[str, Shape]:
+        """(C, H, W) of every map for an image of this size, without computing anything."""
+        shapes: dict[str, Shape] = {IMAGE: (self.input_channels, *input_size)}
+        for node in self.nodes:
+            shapes[node.name] = node.layer.output_shape(*(shapes[name] for name in node.inputs))
+        return shapes
+
+    def coordinates(self) -> dict[str, tuple[AffineMap, AffineMap]]:
+        """Where the pixels of every map lie on the image, along its rows and its columns."""
+        maps = {IMAGE: (AffineMap(), AffineMap())}
+        for node in self.nodes:
+            rows, columns = maps[node.inputs[0]]
+            axes = node.layer.axes()
+            if isinstance(node.layer, Crop):
+                top, left = checks.pair(node.layer.offset, "offset", at_least=0)
+                rows, columns = rows.cropped(top), columns.cropped(left)
+            elif axes is not None and isinstance(node.layer, ConvTranspose2d):
+                rows, columns = rows.back_through(axes[0]), columns.back_through(axes[1])
+            elif axes is not None:
+                rows, columns = rows.through(axes[0]), columns.through(axes[1])
+            maps[node.name] = rows, columns
+        return maps
+
+    # ----------------------------------------------------------------------------------------------- running it
+
+    def __call__(self, x: Array) -> Array:
+        """The logits of a batch of images (N, C, H, W); nothing is kept."""
+        return self._walk(x, Mode(), saved=None)
+
+    def forward(self, x: Array, *, training: bool = False, rng: Randomness | None = None) -> tuple[Array, Saved]:
+        """The logits, and what `backward` needs.
+
+        Args:
+            x: (N, C, H, W), of the parameters' dtype.
+            training: switch on dropout, and the batch's own statistics in batch normalisation.
+            rng: for dropout: one generator, or a sequence of one for each image.
+
+        Returns:
+            The logits and the saved maps, good for one backward pass.
+
+        Raises:
+            TypeError, ValueError: x is not of this form.
+        """
+        saved = Saved()
+        return self._walk(x, Mode(training, rng), saved), saved
+
+    def _walk(self, x: Array, mode: Mode, saved: Saved | None) -> Array:
+        x = checks.floats(x, "x", "(N, C, H, W)")
+        if x.shape[1] != self.input_channels:
+            raise ValueError(f"x must have {self.input_channels} channels (N, C, H, W), got shape {x.shape}")
+        if x.dtype != self.dtype:
+            raise TypeError(f"x must be {self.dtype} as the parameters, got {x.dtype}")
+        values = {IMAGE: x}
+        for node in self.nodes:
+            inputs = [values[name] for name in node.inputs]
+            values[node.name], kept = node.layer.forward(inputs, self._arrays_of(node), mode)
+            if saved is not None:
+                saved.keep(node.name, kept)
+            del inputs, kept
+            for name in self._last_uses[node.name]:
+                del values[name]
+        return values[self.nodes[-1].name]
+
+    def backward(self, grad: Array, saved: Saved) -> dict[str, Array]:
+        """The gradients of all trainable parameters.
+
+        The walk goes back only where a parameter still needs a gradient, so never to the image.
+
+        Args:
+            grad: (N, classes, H, W), the loss's gradient with respect to the logits.
+            saved: from `forward`; used up.
+
+        Returns:
+            A dict of gradients by parameter name.
+
+        Raises:
+            ValueError: saved has been used before.
+        """
+        saved.start_backward()
+        pending = {self.nodes[-1].name: grad}
+        gradients: dict[str, Array] = {}
+        for node in reversed(self.nodes):
+            kept = saved.take(node.name)
+            if node.name not in pending or node.name not in self._learning:
+                continue
+            own = self._own_trainable(node)
+            wanted = Wanted(any(name in self._learning for name in node.inputs), bool(own))
+            grad_inputs, grad_parameters = node.layer.backward(
+                pending.pop(node.name), kept, self._arrays_of(node), wanted
+            )
+            gradients |= {f"{node.name}.{key}": grad_parameters[key] for key in own}
+            for name, grad_input in zip(node.inputs, grad_inputs, strict=True):
+                if grad_input is not None and name in self._learning:
+                    pending[name] = pending[name] + grad_input if name in pending else grad_input
+        saved.discard()
+        return gradients
+
+    def _arrays_of(self, node: Node) -> dict[str, Array]:
+        """One layer's parameters and buffers by their short names."""
+        own = {key: self.parameters[f"{node.name}.{key}"] for key in node.layer.parameter_specs()}
+        return own | {key: self.buffers[f"{node.name}.{key}"] for key in node.layer.buffer_specs()}
+
+    def _own_trainable(self, node: Node) -> list[str]:
+        return [key for key in node.layer.parameter_specs() if f"{node.name}.{key}" in self.trainable]
+
+    @cached_property
+    def _learning(self) -> frozenset[str]:
+        """The maps that depend on a trainable parameter."""
+        learning: set[str] = set()
+        for node in self.nodes:
+            if self._own_trainable(node) or any(name in learning for name in node.inputs):
+                learning.add(node.name)
+        return frozenset(learning)
+
+    @cached_property
+    def _last_uses(self) -> dict[str, list[str]]:
+        """For each node, the maps that no later node needs."""
+        last = {name: node.name for node in self.nodes for name in node.inputs}
+        uses: dict[str, list[str]] = {node.name: [] for node in self.nodes}
+        for name, node_name in last.items():
+            uses[node_name].append(name)
+        return uses
+
+    # ------------------------------------------------------------------------------------------------- in writing
+
+    def describe(self) -> dict[str, Any]:
+        """All but the arrays, as plain dicts, lists, strings and numbers that JSON can hold."""
+        return {
+            "input_channels": self.input_channels,
+            "frozen": sorted(self.frozen),
+            "seed": self.seed,
+            "dtype": self.dtype.name,
+            "nodes": [
+                {
+                    "name": node.name,
+                    "type": type(node.layer).__name__,
+                    "inputs": list(node.inputs),
+                    "options": asdict(node.layer),
+                }
+                for node in self.nodes
+            ],
+        }
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Self:
+        """The graph that `describe` described, with initial weights.
+
+        Raises:
+            ValueError: the description is not one, or names an unknown layer.
+        """
+        try:
+            nodes = [
+                Node(node["name"], LAYERS[node["type"]](**_as_tuples(node["options"])), tuple(node["inputs"]))
+                for node in description["nodes"]
+            ]
+            options = {key: description[key] for key in ("input_channels", "frozen", "seed", "dtype")}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"description must be one made by Graph.describe, got {error!r}") from error
+        return cls(nodes, **options)
+
+
+def _as_tuples(value: Any) -> Any:
+    """Undo what JSON does to tuples."""
+    if isinstance(value, list):
+        return tuple(_as_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _as_tuples(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,150 @@
+"""Every layer against the definition of its derivative, and its promised shapes against what comes out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from npseg.nn import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Crop,
+    Dropout,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+)
+from npseg.nn.initialisation import INITIALISERS
+from npseg.nn.layers import LAYERS, Mode, Wanted
+
+CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
+    (Conv2d(4, 6, (3, 2), stride=(2, 1), padding=((1, 0), (2, 1)), dilation=(1, 2), groups=2), [(2, 4, 6, 7)]),
+    (Conv2d(2, 3, 2, padding="same", bias=False), [(1, 2, 4, 5)]),
+    (ConvTranspose2d(3, 3, (4, 3), stride=(2, 1), padding=1, initialiser="he_normal"), [(2, 3, 3, 4)]),
+    (ConvTranspose2d(2, 4, 4, stride=2, groups=2, output_padding=1, bias=True), [(1, 2, 2, 3)]),
+    (Linear(5, 3), [(4, 5)]),
+    (Linear(5, 3, bias=False), [(4, 5)]),
+    (BatchNorm2d(3), [(2, 3, 4, 5)]),
+    (ReLU(), [(2, 3, 4, 5)]),
+    (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
+    (MaxPool2d(2), [(1, 2, 5, 1)]),
+    (Dropout(0.4), [(2, 3, 4, 5)]),
+    (Flatten((2, 3, 4)), [(2, 2, 3, 4)]),
+    (Crop((1, 2)), [(2, 2, 5, 6), (2, 1, 3, 4)]),
+    (Add(), [(2, 3, 4, 5), (2, 3, 4, 5)]),
+]
+NAMES = [f"{type(layer).__name__}-{number}" for number, (layer, _) in enumerate(CASES)]
+
+
+def parameters_of(layer: Layer, dtype: Any = np.float64) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    specs = layer.parameter_specs() | layer.buffer_specs()
+    parameters = {
+        name: INITIALISERS[spec.initialiser](rng, spec.shape, np.dtype(dtype)) for name, spec in specs.items()
+    }
+    return {name: value + rng.uniform(0.0, 0.5, value.shape).astype(dtype) for name, value in parameters.items()}
+
+
+def inputs_of(shapes: list[tuple[int, ...]], dtype: Any = np.float64) -> list[np.ndarray]:
+    """All values distinct and away from 0, so that no small step crosses a kink."""
+    rng = np.random.default_rng(2)
+    return [
+        (rng.permutation(np.prod(shape)) - np.prod(shape) / 2 + 0.3).reshape(shape).astype(dtype) / 7
+        for shape in shapes
+    ]
+
+
+def run(layer: Layer, inputs: list[np.ndarray], parameters: Mapping[str, np.ndarray], *, training: bool) -> Any:
+    fresh = {name: value.copy() for name, value in parameters.items()}  # batch normalisation moves its statistics
+    return layer.forward(inputs, fresh, Mode(training, np.random.default_rng(3)))
+
+
+def test_every_layer_has_a_case() -> None:
+    assert {type(layer) for layer, _ in CASES} == set(LAYERS.values())
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
+def test_backward_is_the_derivative(layer: Layer, shapes: list[tuple[int, ...]], training: bool) -> None:
+    inputs, parameters = inputs_of(shapes), parameters_of(layer)
+    y, saved = run(layer, inputs, parameters, training=training)
+    rng = np.random.default_rng(4)
+    cotangent = rng.standard_normal(y.shape)
+    grad_inputs, grad_parameters = layer.backward(cotangent, saved, parameters, Wanted())
+    assert set(grad_parameters) == set(layer.parameter_specs())
+
+    step = 1e-6
+    directions = [rng.standard_normal(x.shape) for x in inputs]
+    moved = {name: rng.standard_normal(parameters[name].shape) for name in layer.parameter_specs()}
+
+    def loss_at(t: float) -> float:
+        there = parameters | {name: parameters[name] + t * direction for name, direction in moved.items()}
+        shifted = [x + t * direction for x, direction in zip(inputs, directions, strict=True)]
+        return float((run(layer, shifted, there, training=training)[0] * cotangent).sum())
+
+    measured = (loss_at(step) - loss_at(-step)) / (2 * step)
+    claimed = sum(
+        float((grad * direction).sum())
+        for grad, direction in zip(grad_inputs, directions, strict=True)
+        if grad is not None
+    )
+    claimed += sum(float((grad_parameters[name] * direction).sum()) for name, direction in moved.items())
+    assert measured == pytest.approx(claimed, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
+def test_promised_shape_is_the_shape(layer: Layer, shapes: list[tuple[int, ...]]) -> None:
+    y, _ = run(layer, inputs_of(shapes), parameters_of(layer), training=False)
+    assert layer.output_shape(*(shape[1:] for shape in shapes)) == y.shape[1:]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
+def test_dtype_is_kept(layer: Layer, shapes: list[tuple[int, ...]], dtype: Any) -> None:
+    parameters = parameters_of(layer, dtype)
+    y, saved = run(layer, inputs_of(shapes, dtype), parameters, training=True)
+    grad_inputs, grad_parameters = layer.backward(np.ones_like(y), saved, parameters, Wanted())
+    found = [y, *grad_inputs, *grad_parameters.values()]
+    assert {array.dtype for array in found if array is not None} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
+def test_unwanted_gradients_change_nothing_about_the_wanted_ones(layer: Layer, shapes: list[tuple[int, ...]]) -> None:
+    inputs, parameters = inputs_of(shapes), parameters_of(layer)
+    y, saved = run(layer, inputs, parameters, training=True)
+    grad = np.random.default_rng(5).standard_normal(y.shape)
+    both_inputs, both_parameters = layer.backward(grad, saved, parameters, Wanted())
+    only_inputs, no_parameters = layer.backward(grad, saved, parameters, Wanted(parameters=False))
+    _, only_parameters = layer.backward(grad, saved, parameters, Wanted(inputs=False))
+    assert no_parameters == {}
+    for a, b in zip(both_inputs, only_inputs, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for name, value in both_parameters.items():
+        np.testing.assert_array_equal(value, only_parameters[name])
+
+
+def test_dropout_of_an_image_does_not_depend_on_its_batch() -> None:
+    x = np.ones((3, 2, 4, 5), np.float32)
+    generators = [np.random.default_rng(seed) for seed in (7, 8, 9)]
+    together, _ = Dropout(0.5).forward([x], {}, Mode(True, generators))
+    alone, _ = Dropout(0.5).forward([x[1:2]], {}, Mode(True, [np.random.default_rng(8)]))
+    np.testing.assert_array_equal(together[1:2], alone)
+    assert 0 < np.count_nonzero(together) < together.size
+
+
+def test_dropout_needs_its_generators() -> None:
+    x = np.ones((3, 2), np.float32)
+    with pytest.raises(ValueError, match="rng must be given"):
+        Dropout(0.5).forward([x], {}, Mode(training=True))
+    with pytest.raises(ValueError, match="one for each of 3 images, got 1"):
+        Dropout(0.5).forward([x], {}, Mode(True, [np.random.default_rng(0)]))
+
+
+def test_flatten_refuses_another_size() -> None:
+    with pytest.raises(ValueError, match=r"must give a map of \(2, 3, 4\)"):
+        Flatten((2, 3, 4)).forward([np.ones((1, 2, 4, 4), np.float32)], {}, Mode())
