@@ -82,6 +82,8 @@ def array(value: Any, name: str) -> Array:
     """A `numpy.ndarray` in native byte order. A mask would be lost without a word, so masked arrays are refused."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a numpy.ndarray, got {describe(value)}")
+    if not value.dtype.isnative:
+        fits_memory(value.shape, value.itemsize, name, "its copy in native byte order")
     return np.asarray(value, dtype=value.dtype.newbyteorder("="))
 
 
@@ -116,6 +118,17 @@ def indices(value: Any, name: str, axes: str) -> Array:
     return checked
 
 
+def float_dtype(value: Any, name: str) -> np.dtype[Any]:
+    """float32 or float64, however it is spelled."""
+    try:
+        dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
+    except TypeError as error:
+        raise TypeError(f"{name} must be float32 or float64, got {describe(value)}") from error
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {dtype}")
+    return dtype
+
+
 def same_dtype(**arrays: Array | None) -> None:
     """All float arrays of one call share one dtype: mixing would silently cost memory or precision."""
     dtypes = {name: value.dtype for name, value in arrays.items() if value is not None}
@@ -131,12 +144,13 @@ def shape(value: Array, name: str, expected: tuple[int, ...], reason: str = "") 
 
 
 def fits_memory(dimensions: Sequence[int], itemsize: int, name: str, what: str = "the result") -> None:
-    """Refuse what would take more than BYTES_LIMIT, before it is allocated, naming the argument that asks for it."""
-    needed = itemsize
-    for length in dimensions:
-        needed *= int(length)
+    """Refuse what would take more than BYTES_LIMIT, before it is allocated, naming the argument that asks for it.
+
+    An empty batch counts as one image: what is computed along the other axes is no smaller for it.
+    """
+    dimensions = tuple(int(length) for length in dimensions)
+    needed = itemsize * math.prod(max(length, 1) for length in dimensions)
     if needed > BYTES_LIMIT:
-        dimensions = tuple(int(length) for length in dimensions)
         raise ValueError(
             f"{name} asks for too much memory: {what} {dimensions} would take {needed:,} bytes, "
             f"the limit is {BYTES_LIMIT:,} (64 GiB)"

@@ -207,7 +207,7 @@ def _resume(given: Mapping[str, Any]) -> "Run":
 
 def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """All flags of a new run; some defaults depend on the data, the optimizer and the schedule."""
-    chosen = COMMON_DEFAULTS | NETWORK_DEFAULTS | given
+    chosen: dict[str, Any] = {**COMMON_DEFAULTS, **NETWORK_DEFAULTS, **given}
     kind = SHAPES if chosen["data"] == SHAPES else "a folder"
     for flag, choice, defaults in (
         ("--data", kind, DATA_DEFAULTS),
@@ -234,12 +234,12 @@ def _open_split(data: str, split: str, image_size: tuple[int, int] | None = None
         checks.choice(split, "split", tuple(SHAPES_COUNT))
         size = image_size or DATA_DEFAULTS[SHAPES]["image_size"]
         return Shapes(SHAPES_COUNT[split], split=split, image_size=size)
-    return ImageFolder(Path(data).resolve(), split)
+    return ImageFolder(data, split)
 
 
 def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
     """The FCN that the flags describe."""
-    from npseg.models import fcn, initialise_from, vgg
+    from npseg.models import fcn, initialise_from, load, vgg
     from npseg.training import checkpoints
 
     model = fcn(
@@ -250,8 +250,7 @@ def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Grap
         train_upsampling=network["train_upsampling"],
     )
     if network["init_from"] is not None:
-        source, _ = checkpoints.load_network(checkpoints.locate(Path(network["init_from"])))
-        initialise_from(model, source)
+        initialise_from(model, load(checkpoints.locate(Path(network["init_from"]))))
     return model
 
 
@@ -280,11 +279,14 @@ def _train_with_progress_bar(run: "Run") -> bool:
         return run.train(observe)
 
 
-def _summary(metrics: Mapping[str, Any]) -> str:
-    shown = {"mean IU": metrics["mean_iu"], "pixel accuracy": metrics["pixel_accuracy"]}
-    return "validation " + ", ".join(
-        f"{name} {'-' if value is None else f'{100 * value:.1f} %'}" for name, value in shown.items()
-    )
+def _summary(evaluation: Mapping[str, Any]) -> str:
+    """The two metrics one watches, beside the baselines'."""
+    baselines = [metrics for metrics in evaluation["baselines"].values() if metrics is not None]
+    parts = []
+    for name, key in (("mean IU", "mean_iu"), ("pixel accuracy", "pixel_accuracy")):
+        own, *others = ("-" if metrics[key] is None else f"{metrics[key]:.1%}" for metrics in (evaluation, *baselines))
+        parts.append(f"{name} {own} (baselines {', '.join(others)})")
+    return ", ".join(parts)
 
 
 def _draw_figures(run: "Run") -> None:
@@ -292,9 +294,11 @@ def _draw_figures(run: "Run") -> None:
     from npseg.teaching import run_figures
     from npseg.training import checkpoints
     from npseg.training.evaluation import segment
+    from npseg.training.samples import each
 
     model, task = checkpoints.load_network(checkpoints.locate(run.folder))
-    shown = [run.validation[index] for index in range(min(len(run.validation), 6))]
+    number = len(run.validation)
+    shown = [run.validation[index * number // 6] for index in range(6)] if number > 6 else list(each(run.validation))
     with _engine(run.state.settings.engine):
         predictions = [segment(model, [sample.image], task.normalise)[0] for sample in shown]
     samples = [(image, labels, prediction) for (image, labels, _), prediction in zip(shown, predictions, strict=True)]

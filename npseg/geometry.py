@@ -10,7 +10,7 @@ past this file they do not exist.
 
     valid    before = after = 0
     same     before + after = max((ceil(size / stride) - 1) * stride + extent - size, 0), the odd pixel after
-    ceil     `after` grows until the last, overhanging window fits
+    ceil     `after` is what the last window, which may overhang, needs
     output padding p of a transposed convolution: `after` shrinks by p
 """
 
@@ -61,9 +61,19 @@ class Axis:
         """floor((size + before + after - extent) / stride) + 1; below 1 where the window does not fit."""
         return (size + self.before + self.after - self.extent) // self.stride + 1
 
+    def output_formula(self, size: int, rounding: str = "floor") -> str:
+        """The formula of `output_size` with its numbers, for errors."""
+        padded, extent = f"{size} + {self.before} + {self.after}", f"{self.dilation} * ({self.kernel_size} - 1) + 1"
+        return f"{rounding}(({padded} - ({extent})) / {self.stride}) + 1"
+
     def input_size(self, output: int) -> int:
         """The transposed convolution's size: (output - 1) * stride + extent - before - after."""
         return (output - 1) * self.stride + self.extent - self.before - self.after
+
+    def input_formula(self, output: int) -> str:
+        """The formula of `input_size` with its numbers, for errors."""
+        stamped = f"({output} - 1) * {self.stride} + {self.dilation} * ({self.kernel_size} - 1) + 1"
+        return f"{stamped} - {self.before} {'-' if self.after >= 0 else '+'} {abs(self.after)}"
 
     def taps_of(self, output: int, size: int) -> range:
         """The kernel positions through which this output sees real pixels."""
@@ -138,6 +148,20 @@ class Window:
     def input_size(self, output: Size) -> Size:
         """The image that a transposed convolution makes from a map of this size."""
         return self.rows.input_size(output[0]), self.columns.input_size(output[1])
+
+    def mostly_padding(self, size: Size) -> bool:
+        """Whether the padding outgrows the image along some axis: a large result is then the padding's doing."""
+        return any(axis.before + axis.after > length for axis, length in zip(self.axes, size, strict=True))
+
+    def enlarged_by(self, size: Size) -> str:
+        """The argument that contributes most to the size of a transposed convolution's result."""
+        contributions = {
+            "input_size": max(size),
+            "stride": max(length * (axis.stride - 1) for axis, length in zip(self.axes, size, strict=True)),
+            "dilation": max((axis.dilation - 1) * (axis.kernel_size - 1) for axis in self.axes),
+            "weight": max(self.kernel_size),
+        }
+        return max(contributions, key=lambda name: contributions[name])
 
     def from_row(self, first: int) -> Self:
         """The same window counted from output row `first`."""
@@ -227,8 +251,7 @@ def _ceil_axis(axis: Axis, size: int, name: str) -> Axis:
     if (outputs - 1) * axis.stride >= size + axis.before:
         outputs -= 1
     _check_output(axis, size, outputs, name, "kernel_size", rounding="ceil")
-    needed = (outputs - 1) * axis.stride + axis.extent - size - axis.before
-    return replace(axis, after=max(axis.after, needed))
+    return replace(axis, after=(outputs - 1) * axis.stride + axis.extent - size - axis.before)
 
 
 def transposed_window(
@@ -258,29 +281,26 @@ def transposed_window(
             before, after = max(surplus, 0) // 2, surplus - max(surplus, 0) // 2
         else:
             before, after = sides[a]
-        axis = replace(axis, before=before, after=after - extras[a])
-        _check_transposed(axis, input_size[a], before, after, extras[a], name)
-        axes.append(axis)
+        axes.append(replace(axis, before=before, after=after - extras[a]))
+        _check_transposed(axes[a], input_size[a], name)
     return Window(*axes)
 
 
 def _check_output(axis: Axis, size: int, outputs: int, name: str, argument: str, *, rounding: str) -> None:
     if outputs < 1:
-        padded, extent = f"{size} + {axis.before} + {axis.after}", f"{axis.dilation} * ({axis.kernel_size} - 1) - 1"
         raise ValueError(
             f"{argument} must fit the padded input, got kernel_size {axis.kernel_size} along the {name}: output = "
-            f"{rounding}((input + padding - dilation * (kernel_size - 1) - 1) / stride) + 1 = "
-            f"{rounding}(({padded} - {extent}) / {axis.stride}) + 1 = {outputs}, which must be at least 1"
+            f"{rounding}((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1 = "
+            f"{axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
         )
 
 
-def _check_transposed(axis: Axis, size: int, before: int, after: int, extra: int, name: str) -> None:
+def _check_transposed(axis: Axis, size: int, name: str) -> None:
     if axis.input_size(size) < 1:
         raise ValueError(
-            f"padding must leave an output, got ({before}, {after}) along the {name}: output = (input - 1) * stride - "
-            f"padding + dilation * (kernel_size - 1) + 1 + output_padding = ({size} - 1) * {axis.stride} - {before} - "
-            f"{after} + {axis.dilation} * ({axis.kernel_size} - 1) + 1 + {extra} = {axis.input_size(size)}, which must "
-            f"be at least 1"
+            f"padding must leave an output, got ({axis.before}, {axis.after}) along the {name} (less output_padding): "
+            f"output = (input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding = "
+            f"{axis.input_formula(size)} = {axis.input_size(size)}, which must be at least 1"
         )
 
 

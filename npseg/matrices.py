@@ -88,18 +88,20 @@ class SparseMatrix:
     @property
     def T(self) -> "SparseMatrix":  # noqa: N802 (NumPy's name)
         """The transpose: the same entries, sorted by column instead of row."""
+        checks.fits_memory((self.shape[1] + 1,), 8, "matrix", "the transpose's indptr")
         order = np.argsort(self.indices, kind="stable")
         return SparseMatrix.from_taps(
             self.indices[order], self.rows[order], self.data[order], (self.shape[1], self.shape[0])
         )
 
+    @np.errstate(all="ignore")
     def __matmul__(self, x: Array) -> Array:
         """The product with a vector (columns,) or with several side by side (columns, k)."""
         x = checks.array(x, "x")
         if x.ndim not in (1, 2) or x.shape[0] != self.shape[1]:
             raise ValueError(f"x must have shape ({self.shape[1]},) or ({self.shape[1]}, k), got {x.shape}")
         checks.same_dtype(matrix=self.data, x=x)
-        vectors = x.reshape(self.shape[1], -1) if x.size else x.reshape(self.shape[1], x.shape[1] if x.ndim == 2 else 1)
+        vectors = x[:, None] if x.ndim == 1 else x
         checks.fits_memory((self.nnz, vectors.shape[1]), x.itemsize, "x", "the products")
         result = np.zeros((self.shape[0], vectors.shape[1]), x.dtype)
         filled = self.row_lengths > 0
@@ -138,14 +140,15 @@ def identity(size: int, dtype: DTypeLike) -> SparseMatrix:
     return SparseMatrix.from_taps(positions, positions, np.ones(size, dtype), (size, size))
 
 
-def kronecker(a: SparseMatrix, b: SparseMatrix, name: str = "input_size") -> SparseMatrix:
+def kronecker(a: SparseMatrix, b: SparseMatrix, name: str) -> SparseMatrix:
     """The Kronecker product: entry (i, j) of `a` times the whole of `b`.
 
     With `a` acting on rows and `b` on columns it acts on the flattened image, which makes any separable operation, such
     as bilinear interpolation, one matrix. `name` is the argument to blame where the result would not fit.
     """
-    entries = np.outer(a.row_lengths, b.row_lengths).ravel()
+    checks.fits_memory((a.shape[0], b.shape[0]), 8, name, "the sparse matrix's rows")
     checks.fits_memory((a.nnz, b.nnz), 4 * 8, name, "the sparse matrix's entries")
+    entries = np.outer(a.row_lengths, b.row_lengths).ravel()
     rows = np.repeat(np.arange(len(entries)), entries)
     within_row = np.arange(len(rows)) - np.repeat(np.cumsum(entries) - entries, entries)
     row_a, row_b = np.divmod(rows, b.shape[0])
@@ -157,11 +160,15 @@ def kronecker(a: SparseMatrix, b: SparseMatrix, name: str = "input_size") -> Spa
     return SparseMatrix.from_taps(rows, columns, a.data[entry_a] * b.data[entry_b], shape)
 
 
-def _each_channel(channels: Any, rows: SparseMatrix, columns: SparseMatrix) -> SparseMatrix:
-    """A separable operation on every channel by itself: a block diagonal of one plane's matrix."""
+def _each_channel(channels: Any, rows: SparseMatrix, columns: SparseMatrix, name: str) -> SparseMatrix:
+    """A separable operation on every channel by itself: a block diagonal of one plane's matrix.
+
+    `name` is the argument to blame where not even the plane's matrix would fit in memory.
+    """
     channels = checks.integer(channels, "channels", at_least=1)
-    checks.fits_memory((channels, rows.nnz, columns.nnz), 4 * 8, "channels", "the sparse matrix's entries")
-    return kronecker(identity(channels, rows.data.dtype), kronecker(rows, columns))
+    plane = kronecker(rows, columns, name)
+    checks.fits_memory((channels, plane.nnz), 4 * 8, "channels", "the sparse matrix's entries")
+    return kronecker(identity(channels, rows.data.dtype), plane, "channels")
 
 
 # --------------------------------------------------------------------------------------------------- convolution
@@ -187,11 +194,11 @@ def convolution_taps(
     `name` is the argument to blame where they would not fit in memory.
     """
     out_channels, group_channels, *kernel_size = weight_shape
+    checks.fits_memory((out_channels, *output_size), 8, name, "the sparse matrix's rows")
     rows = window.rows.taps(input_size[0], output_size[0])
     columns = window.columns.taps(input_size[1], output_size[1])
-    checks.fits_memory(
-        (out_channels, group_channels, len(rows.input), len(columns.input)), 4 * 8, name, "the sparse matrix's entries"
-    )
+    entries = out_channels, group_channels, len(rows.input), len(columns.input)
+    checks.fits_memory(entries, 4 * 8, name, "the sparse matrix's entries")
 
     # One output channel first: (channel of the group, tap of a row, tap of a column).
     channel = np.arange(group_channels)[:, None, None]
@@ -215,9 +222,9 @@ def convolution_taps(
 
 
 def convolution_matrix(
-    window: Window, input_size: Size, output_size: Size, weight: Array, groups: int, name: str = "input_size"
+    window: Window, input_size: Size, output_size: Size, weight: Array, groups: int, name: str
 ) -> SparseMatrix:
-    """The matrix of a convolution whose geometry is already parsed."""
+    """The matrix of a convolution whose geometry is already parsed; `name` as in `convolution_taps`."""
     taps = convolution_taps(window, input_size, output_size, weight.shape, groups, name)
     shape = (
         weight.shape[0] * output_size[0] * output_size[1],
@@ -260,7 +267,8 @@ def conv2d_matrix(
     window = convolution_window(
         weight.shape[2:], input_size, stride=stride, padding=padding, dilation=dilation, argument="weight"
     )
-    return convolution_matrix(window, input_size, window.output_size(input_size), weight, groups)
+    blamed = "padding" if window.mostly_padding(input_size) else "input_size"
+    return convolution_matrix(window, input_size, window.output_size(input_size), weight, groups, blamed)
 
 
 def conv_transpose2d_matrix(
@@ -291,12 +299,15 @@ def conv_transpose2d_matrix(
     window = transposed_window(
         weight.shape[2:], input_size, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation
     )
-    return convolution_matrix(window, window.input_size(input_size), input_size, weight, groups).T
+    output_size = window.input_size(input_size)
+    checks.fits_memory((weight.shape[1] * groups, *output_size), 8, window.enlarged_by(input_size), "the matrix's rows")
+    return convolution_matrix(window, output_size, input_size, weight, groups, "input_size").T
 
 
 def check_convolution_weight(weight: Array, groups: int) -> tuple[Array, int]:
     """A weight of four axes whose first is divisible into groups."""
     weight = checks.floats(weight, "weight", "(C_out, C_in // groups, K_h, K_w)")
+    checks.fits_memory(weight.shape, weight.itemsize, "weight", "its gradient or copy")
     groups = checks.integer(groups, "groups", at_least=1)
     if weight.shape[0] % groups:
         raise ValueError(f"groups must divide the {weight.shape[0]} channels that weight comes with, got {groups}")
@@ -322,17 +333,23 @@ def max_pool2d_matrix(indices: Array, input_size: Size, *, dtype: DTypeLike = np
     >>> max_pool2d_matrix(np.array([[[3]]]), (2, 2)).toarray()
     array([[0., 0., 0., 1.]])
     """
-    indices = checks.indices(indices, "indices", "(N, H_out, W_out)")
-    height, width = checks.size(input_size, "input_size")
-    check_positions(indices, (height, width))
-    plane = np.arange(indices.shape[0], dtype=np.int64)[:, None, None] * (height * width)
+    indices = checks.indices(indices, "indices", "(C, H_out, W_out)")
+    size = checks.size(input_size, "input_size")
+    check_positions(indices, size)
+    return selection_matrix(indices, size, checks.float_dtype(dtype, "dtype"))
+
+
+def selection_matrix(indices: Array, size: Size, dtype: DTypeLike) -> SparseMatrix:
+    """The selection of checked positions (planes, H_out, W_out), each within its own plane of `size`."""
+    plane = np.arange(len(indices))[:, None, None] * (size[0] * size[1])
     columns = (plane + indices).ravel()
-    shape = indices.size, indices.shape[0] * height * width
+    shape = indices.size, len(indices) * size[0] * size[1]
     return SparseMatrix.from_taps(np.arange(len(columns)), columns, np.ones(len(columns), dtype), shape)
 
 
 def check_positions(indices: Array, size: Size) -> None:
     """Every flat position h * W + w must lie in its plane, before anything reads or writes there."""
+    checks.fits_memory(indices.shape, indices.itemsize, "indices", "their copy")
     if indices.size and (indices.min() < 0 or indices.max() >= size[0] * size[1]):
         raise ValueError(
             f"indices must lie in 0 ... {size[0] * size[1] - 1} (a plane of {size[0]} x {size[1]}), "
@@ -352,10 +369,8 @@ def averaging_rows(axis: Axis, asked: Axis, size: int, *, count_padding: bool, d
     """
     outputs = axis.output_size(size)
     taps = axis.taps(size, outputs)
-    counted = taps
-    if count_padding:
-        counted = asked.on_padding().taps(size + asked.before + asked.after, outputs)
-    counts = np.bincount(counted.output, minlength=outputs)
+    line, length = (asked.on_padding(), size + asked.before + asked.after) if count_padding else (axis, size)
+    counts = np.array([len(line.taps_of(i, length)) for i in range(outputs)])
     data = (1.0 / counts[taps.output]).astype(dtype)
     return SparseMatrix.from_taps(taps.output, taps.input, data, (outputs, size))
 
@@ -387,26 +402,19 @@ def avg_pool2d_matrix(
            [0. , 0. , 0.5, 0.5]])
     """
     input_size = checks.size(input_size, "input_size")
-    rows, columns = averaging_axes(
-        input_size, kernel_size, stride, padding, ceil_mode, count_include_pad, np.dtype(dtype)
-    )
-    return _each_channel(channels, rows, columns)
+    asked, window = pooling_window(kernel_size, input_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    blamed = "padding" if window.mostly_padding(input_size) else "input_size"
+    checks.fits_memory(window.output_size(input_size), 8, blamed, "the sparse matrix's rows")
+    dtype = checks.float_dtype(dtype, "dtype")
+    rows, columns = averaging_axes(asked, window, input_size, count_include_pad, dtype)
+    return _each_channel(channels, rows, columns, blamed)
 
 
 def averaging_axes(
-    input_size: Size,
-    kernel_size: Pair,
-    stride: Pair | None,
-    padding: Padding,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    dtype: np.dtype[Any],
+    asked: Window, window: Window, input_size: Size, count_include_pad: bool, dtype: DTypeLike
 ) -> tuple[SparseMatrix, SparseMatrix]:
-    """Average pooling taken apart into its rows and its columns."""
+    """Average pooling taken apart into its rows and its columns; both windows from `pooling_window`."""
     count_padding = checks.flag(count_include_pad, "count_include_pad")
-    asked, window = pooling_window(kernel_size, input_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    for outputs in window.output_size(input_size):
-        checks.fits_memory((outputs,), dtype.itemsize, "padding", "one axis of the result")
     if not count_padding:
         check_real_pixels(window, input_size)
     rows, columns = (
@@ -474,8 +482,9 @@ def nearest_unpool2d_matrix(
            [0., 1.],
            [0., 1.]])
     """
-    input_size, scales = checks.size(input_size, "input_size"), unpooling_scale(scale, input_size)
-    return _each_channel(channels, *(nearest_rows(n, s, dtype) for n, s in zip(input_size, scales, strict=True)))
+    input_size, scales, dtype = _unpooling(input_size, scale, dtype)
+    rows, columns = (nearest_rows(n, s, dtype) for n, s in zip(input_size, scales, strict=True))
+    return _each_channel(channels, rows, columns, "input_size")
 
 
 def bed_of_nails_unpool2d_matrix(
@@ -498,16 +507,17 @@ def bed_of_nails_unpool2d_matrix(
            [0., 1.],
            [0., 0.]])
     """
-    input_size, scales = checks.size(input_size, "input_size"), unpooling_scale(scale, input_size)
-    return _each_channel(channels, *(nail_rows(n, s, dtype) for n, s in zip(input_size, scales, strict=True)))
+    input_size, scales, dtype = _unpooling(input_size, scale, dtype)
+    rows, columns = (nail_rows(n, s, dtype) for n, s in zip(input_size, scales, strict=True))
+    return _each_channel(channels, rows, columns, "input_size")
 
 
-def unpooling_scale(scale: Pair, input_size: Size) -> Size:
-    """A whole enlargement per axis, refused where a single row of the result would not fit in memory."""
-    scales = checks.pair(scale, "scale", at_least=1)
-    checks.fits_memory((input_size[0] * scales[0],), 8, "scale", "one column of the result")
-    checks.fits_memory((input_size[1] * scales[1],), 8, "scale", "one row of the result")
-    return scales
+def _unpooling(input_size: Any, scale: Any, dtype: DTypeLike) -> tuple[Size, Size, DTypeLike]:
+    """Checked arguments of an unpooling matrix whose rows fit in memory."""
+    size, scales = checks.size(input_size, "input_size"), checks.pair(scale, "scale", at_least=1)
+    checks.fits_memory(size, 8, "input_size", "the sparse matrix's rows")
+    checks.fits_memory((*size, *scales), 8, "scale", "the sparse matrix's rows")
+    return size, scales, checks.float_dtype(dtype, "dtype")
 
 
 def resize_bilinear_matrix(
@@ -538,7 +548,9 @@ def resize_bilinear_matrix(
     """
     input_size = checks.size(input_size, "input_size")
     output_size = checks.size(output_size, "output_size")
-    return _each_channel(channels, *bilinear_axes(input_size, output_size, align_corners, dtype))
+    checks.fits_memory(output_size, 8, "output_size", "the sparse matrix's rows")
+    rows, columns = bilinear_axes(input_size, output_size, align_corners, checks.float_dtype(dtype, "dtype"))
+    return _each_channel(channels, rows, columns, "output_size")
 
 
 def bilinear_axes(
@@ -546,8 +558,6 @@ def bilinear_axes(
 ) -> tuple[SparseMatrix, SparseMatrix]:
     """Bilinear interpolation taken apart into its rows and its columns."""
     aligned = checks.flag(align_corners, "align_corners")
-    for length in output_size:
-        checks.fits_memory((length,), 8, "output_size", "one axis of the result")
     rows, columns = (
         bilinear_rows(n, out, align_corners=aligned, dtype=dtype)
         for n, out in zip(input_size, output_size, strict=True)

@@ -24,7 +24,7 @@ from npseg.matrices import SparseMatrix
 
 OPTIONS: dict[str, tuple[Any, ...]] = {}
 
-CACHED_BYTES = 4 * 2**20
+CACHED_BYTES = 8 * 2**20
 """Columns of about this size were fastest: they fit a cache and still make long matrix products."""
 
 _column_limit = 256 * 2**20
@@ -65,16 +65,16 @@ def fill_columns(columns: Array, x: Array, window: Window) -> None:
     """im2col: columns[c, k, l, n, i, j] = the pixel of channel c that output (i, j) sees through tap (k, l), or 0."""
     outputs = columns.shape[4:]
     height, width = x.shape[2:]
-    vertical = window.rows.spans(height, outputs[0])
-    horizontal = window.columns.spans(width, outputs[1])
-    if not _covers(vertical, window.rows.kernel_size, outputs[0]) or not _covers(
-        horizontal, window.columns.kernel_size, outputs[1]
-    ):
-        columns[...] = 0
+    vertical, horizontal = window.rows.spans(height, outputs[0]), window.columns.spans(width, outputs[1])
+    if len(vertical) * len(horizontal) < window.area:
+        columns[...] = 0  # some taps see nothing but padding
     pixels = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
     for k, i, h in vertical:
         for l, j, w in horizontal:  # noqa: E741 (k, l: the kernel's row and column)
-            columns[:, k, l, :, i, j] = pixels[:, :, h, w]
+            tap = columns[:, k, l]  # (C, N, H_out, W_out)
+            tap[:, :, : i.start] = tap[:, :, i.stop :] = 0
+            tap[..., : j.start] = tap[..., j.stop :] = 0
+            tap[:, :, i, j] = pixels[:, :, h, w]
 
 
 def add_columns(x: Array, columns: Array, window: Window) -> None:
@@ -85,11 +85,6 @@ def add_columns(x: Array, columns: Array, window: Window) -> None:
     for k, i, h in window.rows.spans(height, outputs[0]):
         for l, j, w in window.columns.spans(width, outputs[1]):  # noqa: E741
             pixels[:, :, h, w] += columns[:, k, l, :, i, j]
-
-
-def _covers(spans: list[tuple[int, slice, slice]], kernel_size: int, outputs: int) -> bool:
-    """Whether every tap of every output sees a real pixel."""
-    return len(spans) == kernel_size and all(span == slice(0, outputs) for _, span, _ in spans)
 
 
 def _column_blocks(x: Array, output_size: Size, window: Window) -> Iterator[tuple[Block, Array]]:
@@ -130,10 +125,11 @@ def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, grou
     for block in blocks(len(grad), (grad.shape[2], grad.shape[3]), channels * window.area * grad.itemsize):
         part = grad[block.images, :, block.rows]
         outputs = len(part), *part.shape[2:]
-        checks.fits_memory((channels, window.area, *outputs), grad.itemsize, "grad", "the columns")
+        checks.fits_memory((channels, window.area, *outputs), grad.itemsize, "weight", "the columns")
         columns = transposed @ _channels_first(part, groups)
         columns = columns.reshape(channels, *window.kernel_size, *outputs)
         add_columns(grad_x[block.images], columns, window.from_row(block.rows.start))
+        del columns  # or the next block's would be made while these are still there
     return grad_x
 
 
@@ -169,14 +165,14 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
         for axis, size, outputs in zip(window.axes, (height, width), output_size, strict=True)
     )
     indices = np.broadcast_to(first_row[:, None] * width + first_column, y.shape).copy()
-    positions = np.arange(height * width).reshape(height, width)
+    rows, columns = np.arange(height)[:, None] * width, np.arange(width)
     for _, i, h in window.rows.spans(height, output_size[0]):
         for _, j, w in window.columns.spans(width, output_size[1]):
-            best, challenger = y[:, :, i, j], x[:, :, h, w]
+            best, challenger = y[:, :, i, j], np.ascontiguousarray(x[:, :, h, w])
             # "not <=" is true for a NaN on either side; a NaN that is already best stays.
-            wins = ~(challenger <= best) & ~np.isnan(best)
-            np.copyto(best, challenger, where=wins)
-            np.copyto(indices[:, :, i, j], positions[h, w], where=wins)
+            wins = ~(challenger <= best) & (best == best)
+            np.copyto(indices[:, :, i, j], rows[h] + columns[w], where=wins)
+            np.maximum(best, challenger, out=best)
     return y, indices
 
 

@@ -20,7 +20,7 @@ from npseg.matrices import (
     convolution_matrix,
     convolution_taps,
     kronecker,
-    max_pool2d_matrix,
+    selection_matrix,
 )
 
 OPTIONS: dict[str, tuple[Any, ...]] = {}
@@ -30,13 +30,13 @@ def conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
     """(N, C_out, H_out, W_out) = A x."""
     input_size = x.shape[2], x.shape[3]
     output_size = window.output_size(input_size)
-    matrix = convolution_matrix(window, input_size, output_size, weight, groups, "x")
+    matrix = convolution_matrix(window, input_size, output_size, weight, groups, "weight")
     return _apply(matrix, x, (weight.shape[0], *output_size))
 
 
 def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:
     """(N, C_in, H, W) = A^T grad."""
-    matrix = convolution_matrix(window, size, (grad.shape[2], grad.shape[3]), weight, groups, "grad")
+    matrix = convolution_matrix(window, size, (grad.shape[2], grad.shape[3]), weight, groups, "weight")
     return _apply(matrix.T, grad, (weight.shape[1] * groups, *size))
 
 
@@ -45,10 +45,9 @@ def conv_grad_weight(x: Array, grad: Array, window: Window, groups: int) -> Arra
     shape = grad.shape[1], x.shape[1] // groups, *window.kernel_size
     input_size, output_size = (x.shape[2], x.shape[3]), (grad.shape[2], grad.shape[3])
     taps = convolution_taps(window, input_size, output_size, shape, groups, "x")
-    outputs, inputs = grad.reshape(len(grad), -1), x.reshape(len(x), -1)
     grad_entries = np.zeros(len(taps.weight), x.dtype)
-    for n in range(len(x)):
-        grad_entries += outputs[n, taps.output] * inputs[n, taps.input]
+    for image, grad_image in zip(x, grad, strict=True):
+        grad_entries += grad_image.ravel()[taps.output] * image.ravel()[taps.input]
 
     # places @ grad_entries adds, for each weight, the gradients of all the entries that are copies of it.
     order = np.argsort(taps.weight, kind="stable")
@@ -65,14 +64,14 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     output_size = window.output_size(input_size)
     pattern = convolution_matrix(window, input_size, output_size, np.ones((1, 1, *window.kernel_size), x.dtype), 1, "x")
     checks.fits_memory((*x.shape[:2], pattern.nnz), max(x.itemsize, 8), "x", "the windows' pixels")
-    pixels = x.reshape(x.shape[0] * x.shape[1], -1)[:, pattern.indices]
+    pixels = x.reshape(x.shape[0] * x.shape[1], pattern.shape[1])[:, pattern.indices]
     starts = pattern.indptr[:-1]
     maxima = np.maximum.reduceat(pixels, starts, axis=1)
     is_maximum = (pixels == maxima[:, pattern.rows]) | np.isnan(pixels)
     entries = np.where(is_maximum, np.arange(pattern.nnz), pattern.nnz)
     first = np.minimum.reduceat(entries, starts, axis=1)
     shape = *x.shape[:2], *output_size
-    return maxima.reshape(shape), pattern.indices[first].reshape(shape)
+    return np.take_along_axis(pixels, first, axis=1).reshape(shape), pattern.indices[first].reshape(shape)
 
 
 def scatter(values: Array, indices: Array, size: Size) -> Array:
@@ -89,13 +88,14 @@ def gather(x: Array, indices: Array) -> Array:
 
 def resize(x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array:
     """(N, C, H_out, W_out): the Kronecker product of both axes, applied to every plane."""
-    planes = x.reshape(-1, 1, *x.shape[2:])
-    resized = _apply(kronecker(rows, columns, "x"), planes, (1, rows.shape[0], columns.shape[0]))
+    planes = x.reshape(x.shape[0] * x.shape[1], 1, *x.shape[2:])
+    resized = _apply(kronecker(rows, columns, "engine"), planes, (1, rows.shape[0], columns.shape[0]))
     return resized.reshape(*x.shape[:2], rows.shape[0], columns.shape[0])
 
 
 def _apply(matrix: SparseMatrix, x: Array, shape: tuple[int, ...]) -> Array:
     """The matrix times every image, as images of `shape` again."""
+    checks.fits_memory((len(x), max(matrix.shape[1], matrix.nnz)), x.itemsize, "engine", "the sparse matrix's products")
     images = x.reshape(len(x), matrix.shape[1]).T
     return np.ascontiguousarray((matrix @ images).T).reshape(len(x), *shape)
 
@@ -103,4 +103,4 @@ def _apply(matrix: SparseMatrix, x: Array, shape: tuple[int, ...]) -> Array:
 def _selection(indices: Array, size: Size, dtype: np.dtype[Any]) -> SparseMatrix:
     """The planes of all images at once, one below the other."""
     planes = indices.reshape(indices.shape[0] * indices.shape[1], *indices.shape[2:])
-    return max_pool2d_matrix(planes, size, dtype=dtype)
+    return selection_matrix(planes, size, dtype)

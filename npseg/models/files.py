@@ -112,7 +112,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
 def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
     """The description and metadata of a file in this format and version."""
     try:
-        header = json.loads(str(arrays["header"]))
+        header: dict[str, Any] = json.loads(str(arrays["header"]))
         known, version = header["format"] == FORMAT, header["version"]
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path}: not an npseg model file: it has no readable header") from error

@@ -27,7 +27,7 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
-    return np.maximum(_floats(x, "x"), 0)
+    return np.maximum(floats_of_any_shape(x, "x"), 0)
 
 
 @np.errstate(all="ignore")
@@ -74,7 +74,7 @@ def dropout(x: Array, p: float, rng: np.random.Generator) -> tuple[Array, Array]
     >>> np.array_equal(y, mask), set(mask.tolist()) <= {0.0, 2.0}
     (True, True)
     """
-    x = _floats(x, "x")
+    x = floats_of_any_shape(x, "x")
     p = checks.number(p, "p", at_least=0.0, below=1.0)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, got {checks.describe(rng)}")
@@ -104,15 +104,17 @@ def dropout_backward(grad: Array, mask: Array) -> Array:
     return np.asarray(grad * mask)
 
 
-def _floats(value: Any, name: str) -> Array:
-    """A float array with at least one axis."""
+def floats_of_any_shape(value: Any, name: str) -> Array:
+    """A float array with at least one axis, of which the first alone may be empty."""
     axes = ", ".join(["N", "C", "H", "W", *(f"axis {a}" for a in range(4, np.ndim(value)))][: max(np.ndim(value), 1)])
-    return checks.floats(value, name, f"({axes})")
+    checked = checks.floats(value, name, f"({axes})")
+    checks.fits_memory(checked.shape, checked.itemsize, name)
+    return checked
 
 
 def _alike(grad: Any, other: Any, name: str) -> tuple[Array, Array]:
     """Two float arrays of one shape and dtype."""
-    grad, other = _floats(grad, "grad"), _floats(other, name)
+    grad, other = floats_of_any_shape(grad, "grad"), floats_of_any_shape(other, name)
     checks.shape(grad, "grad", other.shape, f"{name}'s")
     checks.same_dtype(**{"grad": grad, name: other})
     return grad, other

@@ -23,6 +23,7 @@ def gradient(value: Any, shape: tuple[int, ...], reason: str) -> Array:
     """The gradient with respect to an operation's result, of exactly the result's shape."""
     grad = images(value, "grad")
     checks.shape(grad, "grad", shape, reason)
+    checks.fits_memory(shape, grad.itemsize, "grad", "its copy")
     return grad
 
 
@@ -38,7 +39,12 @@ def optional_bias(bias: Any, channels: int) -> Array | None:
     return None if bias is None else vector(bias, "bias", channels, "one for each output channel")
 
 
-def blamed(window: Window, size: Size) -> str:
-    """The argument that makes a windowed operation's result large: the padding, where it outgrows the image."""
-    outgrown = any(axis.before + axis.after > length for axis, length in zip(window.axes, size, strict=True))
-    return "padding" if outgrown else "x"
+def result_fits(shape: tuple[int, ...], source: Array, name: str, enlarged_by: str) -> None:
+    """Refuse a result over 64 GiB, blaming the array it comes from where that is as large, else what enlarges it."""
+    blamed = name if source.nbytes > checks.BYTES_LIMIT else enlarged_by
+    checks.fits_memory(shape, source.itemsize, blamed)
+
+
+def blamed(window: Window, size: Size, otherwise: str) -> str:
+    """The argument that makes a windowed operation's result large."""
+    return "padding" if window.mostly_padding(size) else otherwise

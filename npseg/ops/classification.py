@@ -10,7 +10,7 @@ import numpy as np
 from npseg import checks
 from npseg.checks import Array
 from npseg.ops import arguments
-from npseg.ops.activation import _floats
+from npseg.ops.activation import floats_of_any_shape
 from npseg.ops.examples import BadExample, Example
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -65,7 +65,7 @@ def log_softmax(x: Array, axis: int = 1) -> Array:
 
 def _shifted(x: Any, axis: Any) -> tuple[Array, int]:
     """x less its maximum along the axis."""
-    x = _floats(x, "x")
+    x = floats_of_any_shape(x, "x")
     axis = checks.integer(axis, "axis")
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis must lie in {-x.ndim} ... {x.ndim - 1} for {x.ndim} dimensions, got {axis}")
@@ -177,6 +177,7 @@ def cross_entropy2d_backward(
 
 def _checked_pixels(logits: Array, labels: Any, ignore_index: Any, class_weight: Any) -> _Pixels:
     """Labels, weights and which pixels count."""
+    checks.fits_memory(logits.shape, logits.itemsize, "logits", "their softmax")
     labels = checks.array(labels, "labels")
     if labels.dtype.kind not in "iu":
         raise TypeError(f"labels must be integers, got {labels.dtype}")
@@ -186,13 +187,21 @@ def _checked_pixels(logits: Array, labels: Any, ignore_index: Any, class_weight:
     kept = labels != ignore_index
     _check_labels(labels, kept, classes, ignore_index)
     safe = np.where(kept, labels, np.zeros((), labels.dtype)).astype(np.int64)
-    if class_weight is None:
-        return _Pixels(safe, kept.astype(logits.dtype), kept)
-    class_weight = arguments.vector(class_weight, "class_weight", classes, "one for each class")
-    checks.same_dtype(logits=logits, class_weight=class_weight)
-    if not (np.isfinite(class_weight).all() and (class_weight >= 0).all()):
-        raise ValueError(f"class_weight must be finite and at least 0, got {class_weight}")
-    return _Pixels(safe, np.where(kept, class_weight[safe], np.zeros((), logits.dtype)), kept)
+    weights = kept.astype(logits.dtype)
+    if class_weight is not None:
+        weights *= _checked_weight(class_weight, logits)[safe]
+    if not weights.any():
+        # Nothing counts, so that loss and gradient are 0 whatever the logits hold, NaN included.
+        kept = np.zeros_like(kept)
+    return _Pixels(safe, weights, kept)
+
+
+def _checked_weight(class_weight: Any, logits: Array) -> Array:
+    weight = arguments.vector(class_weight, "class_weight", logits.shape[1], "one for each class")
+    checks.same_dtype(logits=logits, class_weight=weight)
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError(f"class_weight must be finite and at least 0, got {weight}")
+    return weight
 
 
 def _check_labels(labels: Array, kept: Array, classes: int, ignore_index: int) -> None:
@@ -220,7 +229,9 @@ def segmentation_map(logits: Array) -> Array:
     >>> segmentation_map(np.array([1.0, 3.0, 3.0]).reshape(1, 3, 1, 1))
     array([[[1]]])
     """
-    return np.asarray(np.argmax(arguments.images(logits, "logits"), axis=1), dtype=np.int64)
+    logits = arguments.images(logits, "logits")
+    checks.fits_memory(logits.shape, 8, "logits", "a copy and the result")
+    return np.asarray(np.argmax(logits, axis=1), dtype=np.int64)
 
 
 EXAMPLES = [

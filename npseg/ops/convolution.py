@@ -115,8 +115,9 @@ def conv2d_backward(
     x = arguments.images(x)
     weight, window = _geometry(x, weight, stride, padding, dilation, groups)
     size = arguments.size_of(x)
-    grad = _gradient(grad, len(x), weight.shape[0], window, size)
+    grad = output_gradient(grad, len(x), weight.shape[0], window, size)
     checks.same_dtype(grad=grad, x=x, weight=weight)
+    checks.fits_memory(x.shape, x.itemsize, "x", "its gradient")
     chosen = resolve(engine)
     grad_x = chosen.conv_grad_input(grad, weight, size, window, int(groups))
     grad_weight = chosen.conv_grad_weight(x, grad, window, int(groups))
@@ -161,9 +162,9 @@ def conv2d_grad_input(
         weight.shape[2:], size, stride=stride, padding=padding, dilation=dilation, argument="weight"
     )
     batch = len(arguments.images(grad, "grad"))
-    grad = _gradient(grad, batch, weight.shape[0], window, size)
+    grad = output_gradient(grad, batch, weight.shape[0], window, size)
     checks.same_dtype(grad=grad, weight=weight)
-    checks.fits_memory((batch, weight.shape[1] * groups, *size), grad.itemsize, "input_size")
+    arguments.result_fits((batch, weight.shape[1] * groups, *size), grad, "grad", "input_size")
     return resolve(engine).conv_grad_input(grad, weight, size, window, groups)
 
 
@@ -204,12 +205,12 @@ def conv2d_grad_weight(
     size = arguments.size_of(x)
     window = convolution_window(kernel_size, size, stride=stride, padding=padding, dilation=dilation)
     out_channels = arguments.images(grad, "grad").shape[1]
-    grad = _gradient(grad, len(x), out_channels, window, size)
+    grad = output_gradient(grad, len(x), out_channels, window, size)
     checks.same_dtype(grad=grad, x=x)
     if x.shape[1] % groups or out_channels % groups:
         raise ValueError(f"groups must divide {x.shape[1]} input and {out_channels} output channels, got {groups}")
     shape = out_channels, x.shape[1] // groups, *window.kernel_size
-    checks.fits_memory(shape, x.itemsize, "kernel_size")
+    arguments.result_fits(shape, x, "x", "kernel_size")
     return resolve(engine).conv_grad_weight(x, grad, window, groups)
 
 
@@ -244,20 +245,14 @@ def _geometry(
 
 def _check_result(x: Array, out_channels: int, window: Window) -> None:
     size = arguments.size_of(x)
-    blamed = arguments.blamed(window, size)
-    if blamed == "x" and out_channels > x.shape[1]:
-        blamed = "weight"
-    checks.fits_memory((len(x), out_channels, *window.output_size(size)), x.itemsize, blamed)
+    enlarged_by = arguments.blamed(window, size, "weight" if out_channels > x.shape[1] else "x")
+    arguments.result_fits((len(x), out_channels, *window.output_size(size)), x, "x", enlarged_by)
 
 
-def _gradient(grad: Any, batch: int, out_channels: int, window: Window, size: Size) -> Array:
+def output_gradient(grad: Any, batch: int, out_channels: int, window: Window, size: Size) -> Array:
     """A gradient shaped like y."""
     shape = batch, out_channels, *window.output_size(size)
-    rows, columns = (
-        f"floor(({length} + {axis.before} + {axis.after} - {axis.dilation} * ({axis.kernel_size} - 1) - 1) / "
-        f"{axis.stride}) + 1"
-        for axis, length in zip(window.axes, size, strict=True)
-    )
+    rows, columns = (axis.output_formula(length) for axis, length in zip(window.axes, size, strict=True))
     return arguments.gradient(grad, shape, f"y's: N, C_out, {rows}, {columns}")
 
 

@@ -32,6 +32,7 @@ def crop2d(x: Array, size: Size, offset: int | tuple[int, int]) -> Array:
     """
     x = arguments.images(x)
     (height, width), (top, left) = _rectangle(arguments.size_of(x), size, offset)
+    checks.fits_memory((*x.shape[:2], height, width), x.itemsize, "x")
     return x[:, :, top : top + height, left : left + width].copy()
 
 
@@ -55,7 +56,7 @@ def crop2d_backward(grad: Array, input_size: Size, offset: int | tuple[int, int]
     grad = arguments.images(grad, "grad")
     full = checks.size(input_size, "input_size")
     (height, width), (top, left) = _rectangle(full, arguments.size_of(grad), offset)
-    checks.fits_memory((*grad.shape[:2], *full), grad.itemsize, "input_size")
+    arguments.result_fits((*grad.shape[:2], *full), grad, "grad", "input_size")
     grad_x = np.zeros((*grad.shape[:2], *full), grad.dtype)
     grad_x[:, :, top : top + height, left : left + width] = grad
     return grad_x

@@ -4,7 +4,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.geometry import Padding, Pair, Window, convolution_window, parse_padding, transposed_window
+from npseg.geometry import Padding, Pair, transposed_window
 from npseg.matrices import convolution_matrix
 from npseg.ops.examples import BadExample, Example
 
@@ -53,13 +53,17 @@ def deconvolve2d(
     kernel = checks.floats(kernel, "kernel", "(K_h, K_w)")
     checks.same_dtype(y=y, kernel=kernel)
     regularization = checks.number(regularization, "regularization", at_least=0.0)
-    window, size = _geometry(y, kernel, stride, padding, dilation)
+    output_size = y.shape[0], y.shape[1]
+    window = transposed_window(kernel.shape, output_size, stride=stride, padding=padding, dilation=dilation)
+    size = window.input_size(output_size)
     pixels = size[0] * size[1]
-    checks.fits_memory((y.size + pixels if regularization else y.size, pixels), y.itemsize, "y", "the dense matrix")
+    cause = window.enlarged_by(output_size)
+    blamed = {"input_size": "y", "weight": "kernel"}.get(cause, cause)
+    rows = y.size + pixels if regularization else y.size
+    checks.fits_memory((rows, pixels), y.itemsize, blamed, "the dense matrix")
     if not (np.isfinite(y).all() and np.isfinite(kernel).all()):
         return np.full(size, np.nan, y.dtype)
-    output_size = y.shape[0], y.shape[1]
-    a = convolution_matrix(window, size, output_size, kernel[None, None], groups=1, name="y").toarray()
+    a = convolution_matrix(window, size, output_size, kernel[None, None], 1, blamed).toarray()
     target = y.ravel()
     if regularization:
         # |A x - y|^2 + r |x|^2 is the plain least-squares problem of A stacked on sqrt(r) I; forming A^T A would square
@@ -68,23 +72,6 @@ def deconvolve2d(
         target = np.concatenate([target, np.zeros(pixels, y.dtype)])
     solution: Array = np.linalg.lstsq(a, target)[0]
     return solution.reshape(size)
-
-
-def _geometry(
-    y: Array, kernel: Array, stride: Pair, padding: Padding, dilation: Pair
-) -> tuple[Window, tuple[int, int]]:
-    """The convolution's window and the size of the image it came from."""
-    kernel_size, output_size = (kernel.shape[0], kernel.shape[1]), (y.shape[0], y.shape[1])
-    if isinstance(parse_padding(padding), str):
-        strides = checks.pair(stride, "stride", at_least=1)
-        size = output_size[0] * strides[0], output_size[1] * strides[1]
-        checks.fits_memory(size, y.itemsize, "stride")
-        window = convolution_window(kernel_size, size, stride=stride, padding=padding, dilation=dilation)
-        return window, size
-    window = transposed_window(kernel_size, output_size, stride=stride, padding=padding, dilation=dilation)
-    size = window.input_size(output_size)
-    checks.fits_memory(size, y.itemsize, "stride")
-    return window, size
 
 
 EXAMPLES = [

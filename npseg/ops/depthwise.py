@@ -9,9 +9,9 @@ from typing import Any
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.geometry import Padding, Pair, convolution_window
+from npseg.geometry import Padding, Pair, Window, convolution_window
 from npseg.ops import arguments
-from npseg.ops.convolution import conv2d, conv2d_backward
+from npseg.ops.convolution import conv2d, conv2d_backward, output_gradient
 from npseg.ops.examples import BadExample, Example
 
 
@@ -166,7 +166,8 @@ def separable_conv2d_backward(
             [[9.]]]])
     """
     x = arguments.images(x)
-    _check_separable(x, depthwise_weight, pointwise_weight, stride, padding, dilation)
+    window = _check_separable(x, depthwise_weight, pointwise_weight, stride, padding, dilation)
+    output_gradient(grad, len(x), len(pointwise_weight), window, arguments.size_of(x))
     depthwise = depthwise_conv2d(x, depthwise_weight, stride=stride, padding=padding, dilation=dilation, engine=engine)
     grad_depthwise, grad_pointwise_weight, grad_bias = conv2d_backward(grad, depthwise, pointwise_weight, engine=engine)
     grad_x, grad_depthwise_weight, _ = depthwise_conv2d_backward(
@@ -175,26 +176,27 @@ def separable_conv2d_backward(
     return grad_x, grad_depthwise_weight, grad_pointwise_weight, grad_bias
 
 
-def _check_depthwise(weight: Any, channels: int, name: str) -> None:
+def _check_depthwise(weight: Any, channels: int, name: str) -> Array:
     checked = checks.floats(weight, name, "(C * multiplier, 1, K_h, K_w)")
     if checked.shape[1] != 1 or checked.shape[0] % channels:
         raise ValueError(
             f"{name} must have shape (C * multiplier, 1, K_h, K_w) with C = {channels}, the channels of x, "
             f"got {checked.shape}"
         )
+    return checked
 
 
 def _check_separable(
     x: Array, depthwise_weight: Any, pointwise_weight: Any, stride: Pair, padding: Padding, dilation: Pair
-) -> None:
+) -> Window:
     """The two weights under their own names; inside, each is just the weight of a convolution."""
-    _check_depthwise(depthwise_weight, x.shape[1], "depthwise_weight")
+    depthwise = _check_depthwise(depthwise_weight, x.shape[1], "depthwise_weight")
     pointwise = checks.floats(pointwise_weight, "pointwise_weight", "(C_out, C * multiplier, 1, 1)")
-    expected = pointwise.shape[0], depthwise_weight.shape[0], 1, 1
+    expected = pointwise.shape[0], depthwise.shape[0], 1, 1
     checks.shape(pointwise, "pointwise_weight", expected, "C_out, then the depthwise_weight's channels")
-    checks.same_dtype(x=x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise)
-    convolution_window(
-        depthwise_weight.shape[2:],
+    checks.same_dtype(x=x, depthwise_weight=depthwise, pointwise_weight=pointwise)
+    return convolution_window(
+        depthwise.shape[2:],
         arguments.size_of(x),
         stride=stride,
         padding=padding,

@@ -40,8 +40,8 @@ def resize_bilinear(x: Array, output_size: Size, *, align_corners: bool = False,
     """
     x = arguments.images(x)
     size = checks.size(output_size, "output_size")
+    arguments.result_fits((*x.shape[:2], *size), x, "x", "output_size")
     rows, columns = bilinear_axes(arguments.size_of(x), size, align_corners, x.dtype)
-    checks.fits_memory((*x.shape[:2], *size), x.itemsize, "output_size")
     return resolve(engine).resize(x, rows, columns)
 
 
@@ -69,7 +69,7 @@ def resize_bilinear_backward(
     """
     grad = arguments.images(grad, "grad")
     size = checks.size(input_size, "input_size")
-    checks.fits_memory((*grad.shape[:2], *size), grad.itemsize, "input_size")
+    arguments.result_fits((*grad.shape[:2], *size), grad, "grad", "input_size")
     rows, columns = bilinear_axes(size, arguments.size_of(grad), align_corners, grad.dtype)
     return resolve(engine).resize(grad, rows.T, columns.T)
 

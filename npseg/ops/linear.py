@@ -70,6 +70,9 @@ def _checked(x: Array, weight: Array) -> tuple[Array, Array]:
     x = checks.floats(x, "x", "(N, C_in)")
     weight = checks.floats(weight, "weight", "(C_out, C_in)")
     checks.shape(weight, "weight", (weight.shape[0], x.shape[1]), "C_out, then the C_in of x")
+    checks.fits_memory(x.shape, x.itemsize, "x", "its gradient or copy")
+    checks.fits_memory(weight.shape, weight.itemsize, "weight", "its gradient or copy")
+    checks.fits_memory((len(x), len(weight)), x.itemsize, "weight")
     return x, weight
 
 

@@ -65,6 +65,7 @@ def batch_norm2d(
     given = {"gamma": gamma, "beta": beta, "running_mean": running_mean, "running_var": running_var}
     checked = {name: arguments.vector(value, name, channels, "one for each channel") for name, value in given.items()}
     checks.same_dtype(x=x, **checked)
+    checks.fits_memory(x.shape, x.itemsize, "x")
     training = checks.flag(training, "training")
     momentum = checks.number(momentum, "momentum")
     eps = checks.number(eps, "eps", at_least=0.0)
@@ -89,7 +90,7 @@ def _batch_statistics(x: Array, running_mean: Array, running_var: Array, momentu
     if count == 1:
         raise ValueError(f"x must have more than one value per channel while training, got shape {x.shape}")
     if count == 0:
-        return np.zeros_like(running_mean), np.zeros_like(running_var)
+        return np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
     mean = x.mean(axis=(0, 2, 3))
     var = np.square(x - _per_channel(mean)).mean(axis=(0, 2, 3))
     running_mean[...] = (1 - momentum) * running_mean + momentum * mean
@@ -176,6 +177,7 @@ def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float
     """
     x = arguments.images(x)
     size, alpha, beta, k = _response_arguments(size, alpha, beta, k)
+    checks.fits_memory(x.shape, x.itemsize, "x")
     return np.asarray(x * _response_scale(x, size, alpha, k) ** -beta)
 
 

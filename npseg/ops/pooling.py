@@ -92,7 +92,7 @@ def max_pool2d_backward(grad: Array, indices: Array, input_size: Size, *, engine
     checks.shape(indices, "indices", grad.shape, "grad's")
     size = checks.size(input_size, "input_size")
     check_positions(indices, size)
-    checks.fits_memory((*grad.shape[:2], *size), grad.itemsize, "input_size")
+    arguments.result_fits((*grad.shape[:2], *size), grad, "grad", "input_size")
     return resolve(engine).scatter(grad, indices, size)
 
 
@@ -133,8 +133,9 @@ def avg_pool2d(
     """
     x = arguments.images(x)
     size = arguments.size_of(x)
-    _check_result(x, pooling_window(kernel_size, size, stride=stride, padding=padding, ceil_mode=ceil_mode)[1])
-    rows, columns = averaging_axes(size, kernel_size, stride, padding, ceil_mode, count_include_pad, x.dtype)
+    asked, window = pooling_window(kernel_size, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    _check_result(x, window)
+    rows, columns = averaging_axes(asked, window, size, count_include_pad, x.dtype)
     return resolve(engine).resize(x, rows, columns)
 
 
@@ -170,10 +171,11 @@ def avg_pool2d_backward(
     """
     grad = arguments.images(grad, "grad")
     size = checks.size(input_size, "input_size")
-    _, window = pooling_window(kernel_size, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
-    checks.shape(grad, "grad", (*grad.shape[:2], *window.output_size(size)), "y's: N, C, H_out, W_out")
-    checks.fits_memory((*grad.shape[:2], *size), grad.itemsize, "input_size")
-    rows, columns = averaging_axes(size, kernel_size, stride, padding, ceil_mode, count_include_pad, grad.dtype)
+    asked, window = pooling_window(kernel_size, size, stride=stride, padding=padding, ceil_mode=ceil_mode)
+    height, width = (axis.output_formula(length) for axis, length in zip(window.axes, size, strict=True))
+    checks.shape(grad, "grad", (*grad.shape[:2], *window.output_size(size)), f"y's: N, C, {height}, {width}")
+    arguments.result_fits((*grad.shape[:2], *size), grad, "grad", "input_size")
+    rows, columns = averaging_axes(asked, window, size, count_include_pad, grad.dtype)
     return resolve(engine).resize(grad, rows.T, columns.T)
 
 
@@ -218,14 +220,14 @@ def global_avg_pool2d_backward(grad: Array, input_size: Size) -> Array:
     grad = arguments.images(grad, "grad")
     checks.shape(grad, "grad", (*grad.shape[:2], 1, 1), "y's: N, C, 1, 1")
     size = checks.size(input_size, "input_size")
-    checks.fits_memory((*grad.shape[:2], *size), grad.itemsize, "input_size")
+    arguments.result_fits((*grad.shape[:2], *size), grad, "grad", "input_size")
     return np.broadcast_to(grad / (size[0] * size[1]), (*grad.shape[:2], *size)).copy()
 
 
 def _check_result(x: Array, window: Window) -> None:
     size = arguments.size_of(x)
     shape = *x.shape[:2], *window.output_size(size)
-    checks.fits_memory(shape, max(x.itemsize, 8), arguments.blamed(window, size))
+    checks.fits_memory(shape, np.dtype(np.int64).itemsize, arguments.blamed(window, size, "x"))
 
 
 EXAMPLES = [

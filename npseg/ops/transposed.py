@@ -71,7 +71,8 @@ def conv_transpose2d(
     bias = arguments.optional_bias(bias, out_channels)
     checks.same_dtype(x=x, weight=weight, bias=bias)
     size = window.input_size(arguments.size_of(x))
-    checks.fits_memory((len(x), out_channels, *size), x.itemsize, "stride")
+    enlarged_by = window.enlarged_by(arguments.size_of(x)).replace("input_size", "x")
+    arguments.result_fits((len(x), out_channels, *size), x, "x", enlarged_by)
     y = resolve(engine).conv_grad_input(x, weight, size, window, int(groups))
     if bias is not None:
         y += bias[:, None, None]
@@ -118,8 +119,7 @@ def conv_transpose2d_backward(
     """
     x = arguments.images(x)
     weight, window, out_channels = _geometry(x, weight, stride, padding, output_padding, dilation, groups)
-    shape = len(x), out_channels, *window.input_size(arguments.size_of(x))
-    grad = arguments.gradient(grad, shape, "y's")
+    grad = _gradient(grad, len(x), out_channels, window, arguments.size_of(x))
     checks.same_dtype(grad=grad, x=x, weight=weight)
     chosen = resolve(engine)
     grad_x = chosen.conv(grad, weight, window, int(groups))
@@ -158,9 +158,10 @@ def conv_transpose2d_grad_input(
     window = transposed_window(
         weight.shape[2:], size, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation
     )
-    shape = len(grad), weight.shape[1] * groups, *window.input_size(size)
-    grad = arguments.gradient(grad, shape, "y's")
+    batch = len(arguments.images(grad, "grad"))
+    grad = _gradient(grad, batch, weight.shape[1] * groups, window, size)
     checks.same_dtype(grad=grad, weight=weight)
+    arguments.result_fits((batch, weight.shape[0], *size), grad, "grad", "input_size")
     return resolve(engine).conv(grad, weight, window, groups)
 
 
@@ -183,6 +184,14 @@ def _geometry(
         dilation=dilation,
     )
     return weight, window, weight.shape[1] * groups
+
+
+def _gradient(grad: Any, batch: int, out_channels: int, window: Window, size: Size) -> Array:
+    """A gradient shaped like y."""
+    rows, columns = (axis.input_formula(length) for axis, length in zip(window.axes, size, strict=True))
+    return arguments.gradient(
+        grad, (batch, out_channels, *window.input_size(size)), f"y's: N, C_out, {rows}, {columns}"
+    )
 
 
 EXAMPLES = [

@@ -11,7 +11,7 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Pair, Size
-from npseg.matrices import check_positions, nail_rows, nearest_rows, unpooling_scale
+from npseg.matrices import check_positions, nail_rows, nearest_rows
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
 
@@ -44,7 +44,7 @@ def max_unpool2d(x: Array, indices: Array, output_size: Size, *, engine: str | N
     indices = checks.indices(indices, "indices", arguments.IMAGES)
     checks.shape(indices, "indices", x.shape, "x's")
     size = checks.size(output_size, "output_size")
-    checks.fits_memory((*x.shape[:2], *size), x.itemsize, "output_size")
+    arguments.result_fits((*x.shape[:2], *size), x, "x", "output_size")
     check_positions(indices, size)
     _check_distinct(indices)
     return resolve(engine).scatter(x, indices, size)
@@ -188,8 +188,8 @@ def _enlarged(x: Array, scale: Pair) -> tuple[Array, Size]:
     """Checked images and scale, whose result fits in memory."""
     x = arguments.images(x)
     height, width = arguments.size_of(x)
-    scale_h, scale_w = unpooling_scale(scale, (height, width))
-    checks.fits_memory((*x.shape[:2], height * scale_h, width * scale_w), x.itemsize, "scale")
+    scale_h, scale_w = checks.pair(scale, "scale", at_least=1)
+    arguments.result_fits((*x.shape[:2], height * scale_h, width * scale_w), x, "x", "scale")
     return x, (scale_h, scale_w)
 
 

@@ -1,0 +1,1 @@
+"""Pictures that explain: the only place of the package that draws."""

@@ -1,0 +1,19 @@
+"""Training, evaluation, and what a run leaves in its folder.
+
+| file             | what it holds                                                         |
+|------------------|-----------------------------------------------------------------------|
+| loop.py          | one step: batch, forward, loss, backward, update                      |
+| run.py           | a run in its folder: start, train, validate, stop, resume             |
+| settings.py      | how a run trains                                                      |
+| optimisers.py    | SGD and Adam                                                          |
+| schedules.py     | the learning rate as a function of the step                           |
+| batches.py       | which samples a step sees                                             |
+| samples.py       | the samples of a split: cached, summed up                             |
+| task.py          | the classes and images a network was trained for                      |
+| metrics.py       | the confusion matrix and the four metrics of the FCN paper            |
+| baselines.py     | predictors without a network                                          |
+| evaluation.py    | a network on a split, beside the baselines                            |
+| checkpoints.py   | a run between two steps, in a file                                    |
+| log.py           | one JSON line per step                                                |
+| interruption.py  | Ctrl-C as a request                                                   |
+"""

@@ -1,0 +1,86 @@
+"""Which samples a training step sees, and how they become arrays.
+
+Nothing here remembers anything: the batch of a step is a function of (seed, step). An epoch's order is a permutation
+keyed by (seed, epoch), a sample's augmentation by (seed, step, its place in the batch), its dropout likewise. So a
+resumed run sees what the uninterrupted one would have seen, whoever computes which part of a batch.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from npseg.checks import Array
+from npseg.data import Dataset, Transform
+from npseg.randomness import generator
+
+
+class Batches:
+    """The batches of a training run, by step.
+
+    Args:
+        dataset: the training split.
+        transform: the augmentation, `(image, labels, rng) -> (image, labels)`.
+        normalise: uint8 image (H, W, 3) -> float32 (3, H, W).
+        batch_size: samples per step.
+        seed: another seed gives another order and other augmentation.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        transform: Transform,
+        normalise: Callable[[NDArray[np.uint8]], Array],
+        *,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        """See the class."""
+        self.dataset = dataset
+        self.transform = transform
+        self.normalise = normalise
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def indices(self, step: int) -> list[int]:
+        """The samples of one step.
+
+        The epochs' permutations stand one after the other in an endless row; each step takes the next `batch_size` of
+        it, so each sample comes once per epoch even where the batch size does not divide the number of samples.
+        """
+        number = len(self.dataset)
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs = {place // number for place in places}
+        order = {epoch: generator(self.seed, "order", epoch).permutation(number) for epoch in epochs}
+        return [int(order[place // number][place % number]) for place in places]
+
+    def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Images (N, 3, H, W) float32 and labels (N, H, W) of one step, `step` being the number of updates before it.
+
+        Raises:
+            ValueError: images that differ in size after the augmentation; the message names two of them.
+        """
+        images, labels, names = [], [], []
+        for place, index in enumerate(self.indices(step)):
+            sample = self.dataset[index]
+            image, label_map = self.transform(sample.image, sample.labels, generator(self.seed, "augment", step, place))
+            images.append(self.normalise(image))
+            labels.append(label_map)
+            names.append(sample.name)
+        for name, label_map in zip(names, labels, strict=True):
+            if label_map.shape != labels[0].shape:
+                raise ValueError(
+                    f"images of one batch must have one size, got {names[0]} with {_size(labels[0])} and {name} with "
+                    f"{_size(label_map)} (height x width): cut them to one (--crop HEIGHT WIDTH) or train on one image "
+                    f"per step (--batch-size 1)"
+                )
+        return np.stack(images), np.stack(labels)
+
+    def dropout(self, step: int) -> list[np.random.Generator]:
+        """One generator per sample of the batch, for the network's dropout."""
+        return [generator(self.seed, "dropout", step, place) for place in range(self.batch_size)]
+
+
+def _size(label_map: Array) -> str:
+    height, width = label_map.shape
+    return f"{height}x{width}"

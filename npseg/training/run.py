@@ -1,0 +1,227 @@
+"""A training run and the folder in which it lives.
+
+    config.json       data, network and settings
+    log.jsonl         one object per step: step, loss, learning_rate; after a validation also val
+    checkpoint.npz    the newest state: everything needed to go on
+    best.npz          the network of the best validation
+
+A run may be killed at any moment. Each file but the log is replaced as a whole; the log is cut back to the checkpoint's
+step when the run is resumed. The steps made once more come out bit for bit as before: every random draw is keyed by its
+step, so nothing that the checkpoint lacks is remembered.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from npseg import checks, engines, get_engine, use_engine
+from npseg.data import Compose, Dataset, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
+from npseg.files import write_whole
+from npseg.nn.graph import Graph
+from npseg.training import baselines, checkpoints, log
+from npseg.training.baselines import BaselineMetrics
+from npseg.training.batches import Batches
+from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
+from npseg.training.evaluation import Evaluation, beside_baselines, confusion
+from npseg.training.interruption import Interruption
+from npseg.training.loop import Record, training_step
+from npseg.training.samples import cached
+from npseg.training.settings import Settings
+from npseg.training.task import Task
+
+CONFIG, LOG = "config.json", "log.jsonl"
+
+
+class Run:
+    """One training run: begun by `start` or taken up again by `resume`, then driven by `train`.
+
+    Args:
+        folder: where its files are.
+        state: the network, its optimiser and how far they have come.
+        training: the split to learn from.
+        validation: the split that decides which network was the best.
+    """
+
+    def __init__(self, folder: Path, state: TrainingState, training: Dataset, validation: Dataset) -> None:
+        """See the class."""
+        self.folder = folder
+        self.state = state
+        self.training = cached(training)
+        self.validation = cached(validation)
+        self._engine = checks.choice(state.settings.engine, "engine", engines())
+        self._batches = Batches(
+            self.training,
+            _augmentation(state.settings),
+            state.task.normalise,
+            batch_size=state.settings.batch_size,
+            seed=state.settings.seed,
+        )
+        self._baselines: BaselineMetrics | None = None
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        model: Graph,
+        training: Dataset,
+        validation: Dataset,
+        settings: Settings,
+        config: Mapping[str, Any] | None = None,
+    ) -> "Run":
+        """Begin a run: make its folder, write its config and the checkpoint of step 0.
+
+        Args:
+            folder: must be missing or empty.
+            model: the network; it is trained in place.
+            training: the split to learn from.
+            validation: the split that decides which network was the best.
+            settings: how to train.
+            config: what else `config.json` shall say, such as how the network was built.
+
+        Raises:
+            ValueError: there are files in the folder, or the number of class weights is not that of the classes.
+        """
+        weights, classes = settings.class_weights, training.classes
+        if weights is not None and len(weights) != len(classes):
+            raise ValueError(f"class_weights must be one number per class, {len(classes)}, got {len(weights)}")
+        training = cached(training)
+        state = TrainingState(
+            model=model,
+            settings=replace(settings, engine=settings.engine or get_engine()),
+            optimiser=settings.make_optimiser(),
+            task=Task.of(training, validation),
+            samples=len(training),
+            config=dict(config or {}),
+        )
+        run = cls(folder, state, training, validation)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise ValueError(f"{folder}: a new run needs an empty folder")
+        run._write_config()
+        run._save_checkpoint()
+        return run
+
+    @classmethod
+    def resume(cls, folder: Path, **changes: Any) -> "Run":
+        """Take up a run where its newest checkpoint stands.
+
+        Args:
+            folder: the run's.
+            **changes: settings that shall be others from now on, such as `steps`.
+
+        Raises:
+            OSError: no such run, or its data is gone.
+            ValueError: a file of the run is damaged, its data has changed, or it has already come further than `steps`.
+        """
+        if not (folder / CHECKPOINT).exists():
+            raise FileNotFoundError(f"{folder}: no run to resume, there is no {CHECKPOINT}")
+        _remove_unfinished_files(folder)
+        state = checkpoints.load(folder / CHECKPOINT)
+        state.settings = replace(state.settings, **changes)
+        if state.settings.steps < state.step:
+            raise ValueError(f"{folder}: has made {state.step} steps already, more than {state.settings.steps}")
+        training, validation = state.task.open("train"), state.task.open("val")
+        if (len(training), tuple(training.classes)) != (state.samples, state.task.classes):
+            raise ValueError(
+                f"{folder}: its training data has changed since: {state.samples} images of {len(state.task.classes)} "
+                f"classes then, {len(training)} of {len(training.classes)} now"
+            )
+        run = cls(folder, state, training, validation)
+        log.cut_back(folder / LOG, state.step)
+        run._write_config()
+        run._save_best()
+        return run
+
+    def train(self, observe: Callable[[Record], object] = lambda record: None) -> bool:
+        """Train until the last step, or until Ctrl-C.
+
+        Args:
+            observe: called with the record of each step.
+
+        Returns:
+            Whether the last step is done. After Ctrl-C, the step under way is finished and saved first.
+
+        Raises:
+            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before.
+            KeyboardInterrupt: a second Ctrl-C; the newest checkpoint stays.
+        """
+        state, settings = self.state, self.state.settings
+        with (
+            use_engine(self._engine),
+            Interruption("Finishing this step, then saving. Ctrl-C again leaves at once.") as interruption,
+            log.Log(self.folder / LOG) as records,
+        ):
+            while state.step < settings.steps and not interruption.requested:
+                record = training_step(state, self._batches)
+                if self._due(settings.validate_every):
+                    record["val"] = self._validate()
+                records.append(record)
+                observe(record)
+                if "val" in record or self._due(settings.checkpoint_every) or interruption.requested:
+                    records.sync()
+                    self._save_checkpoint()
+                    self._save_best()
+        return state.step == settings.steps
+
+    def records(self) -> list[Record]:
+        """The log: the record of each step so far."""
+        return log.read(self.folder / LOG)
+
+    def _due(self, every: int) -> bool:
+        """Whether something that happens every so many steps, and at the end, happens now."""
+        return self.state.step % every == 0 or self.state.step == self.state.settings.steps
+
+    def _validate(self) -> Evaluation:
+        """Evaluate the network on the validation split, and remember it if it is the best so far."""
+        state = self.state
+        if self._baselines is None:
+            self._baselines = baselines.evaluate(baselines.learn(self.training), self.validation)
+        metrics = confusion(
+            state.model, self.validation, state.task.normalise, batch_size=state.settings.batch_size
+        ).metrics()
+        mean_iu = metrics["mean_iu"] or 0.0
+        if state.best_mean_iu is None or mean_iu > state.best_mean_iu:
+            state.best_step, state.best_mean_iu = state.step, mean_iu
+        return beside_baselines(metrics, self._baselines)
+
+    def _write_config(self) -> None:
+        config = {
+            **self.state.config,
+            "data": self.state.task.describe()["data"],
+            "training": self.state.settings.describe(),
+        }
+        text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+        write_whole(self.folder / CONFIG, lambda file: file.write(text.encode()))
+
+    def _save_checkpoint(self) -> None:
+        checkpoints.save(self.state, self.folder / CHECKPOINT)
+
+    def _save_best(self) -> None:
+        """Keep the network if its validation was the best.
+
+        The checkpoint that knows of this validation is written before, and `resume` comes here again: a process killed
+        between the two leaves no best network behind that its checkpoint has not heard of.
+        """
+        if self.state.best_step == self.state.step:
+            checkpoints.save_network(self.state, self.folder / BEST)
+
+
+def _augmentation(settings: Settings) -> Compose:
+    """Scale, crop and flip, as far as the settings ask for them."""
+    transforms: list[Transform] = []
+    if settings.scale is not None:
+        transforms.append(RandomScale(*settings.scale))
+    if settings.crop is not None:
+        transforms.append(RandomCrop(settings.crop))
+    if settings.flip:
+        transforms.append(RandomHorizontalFlip())
+    return Compose(transforms)
+
+
+def _remove_unfinished_files(folder: Path) -> None:
+    """What `write_whole` was writing when the run was killed."""
+    for name in (CONFIG, LOG, CHECKPOINT, BEST):
+        for path in folder.glob(f".{name}.*.tmp"):
+            path.unlink()

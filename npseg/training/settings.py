@@ -1,0 +1,104 @@
+"""How a network is trained: everything a run can be told except its data and its network."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from npseg import checks
+from npseg.training import schedules
+from npseg.training.optimisers import SGD, Adam, Optimiser
+
+OPTIMIZERS = ("adam", "sgd")
+SCHEDULES = ("polynomial", "step", "constant")
+LOSSES = ("mean", "sum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of a run. The names are those of the command's flags and of `config.json`.
+
+    Attributes:
+        steps: updates in all.
+        batch_size: samples per step.
+        seed: of order, augmentation and dropout.
+        optimizer: "adam" or "sgd".
+        learning_rate: at the start; the schedule lowers it.
+        momentum: of "sgd".
+        weight_decay: pull of the weights towards zero; biases do not decay.
+        schedule: "polynomial", "step" or "constant".
+        power: of the polynomial schedule.
+        decay_every: steps between two falls of the step schedule.
+        decay_factor: what a fall of the step schedule leaves of the rate.
+        loss: "mean" over the batch's labelled pixels, or their "sum" (the FCN paper's, for rates such as 1e-10).
+        class_weights: one weight per class, or None for equal ones.
+        flip: mirror half of the training images from left to right.
+        scale: resize each training image by a random factor between these two, or None.
+        crop: cut a random window of this (height, width) from each training image, or None.
+        validate_every: steps between two validations; the last step is always validated.
+        checkpoint_every: steps between two checkpoints; each validation and the last step write one as well.
+        engine: who computes; None is the current engine.
+
+    Raises:
+        ValueError, TypeError: a setting outside its range; the message names it.
+    """
+
+    steps: int
+    batch_size: int = 4
+    seed: int = 0
+    optimizer: str = "adam"
+    learning_rate: float = 1e-3
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: str = "polynomial"
+    power: float = 0.9
+    decay_every: int = 1000
+    decay_factor: float = 0.1
+    loss: str = "mean"
+    class_weights: tuple[float, ...] | None = None
+    flip: bool = True
+    scale: tuple[float, float] | None = None
+    crop: tuple[int, int] | None = None
+    validate_every: int = 100
+    checkpoint_every: int = 100
+    engine: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        for name in ("steps", "batch_size", "decay_every", "validate_every", "checkpoint_every"):
+            checks.integer(getattr(self, name), name, at_least=1)
+        checks.integer(self.seed, "seed", at_least=0)
+        checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
+        checks.choice(self.schedule, "schedule", SCHEDULES)
+        checks.choice(self.loss, "loss", LOSSES)
+        for name in ("learning_rate", "weight_decay", "power", "decay_factor"):
+            checks.number(getattr(self, name), name, at_least=0.0)
+        checks.number(self.momentum, "momentum", at_least=0.0, below=1.0)
+        checks.flag(self.flip, "flip")
+        for weight in self.class_weights or ():
+            checks.number(weight, "class_weights", at_least=0.0)
+
+    def learning_rate_at(self, step: int) -> float:
+        """The learning rate after `step` updates."""
+        if self.schedule == "polynomial":
+            return self.learning_rate * schedules.polynomial(step, steps=self.steps, power=self.power)
+        if self.schedule == "step":
+            return self.learning_rate * schedules.step_decay(step, every=self.decay_every, factor=self.decay_factor)
+        return self.learning_rate * schedules.constant(step)
+
+    def make_optimiser(self) -> Optimiser:
+        """A fresh optimiser."""
+        if self.optimizer == "sgd":
+            return SGD(self.momentum, self.weight_decay)
+        return Adam(weight_decay=self.weight_decay)
+
+    def describe(self) -> dict[str, Any]:
+        """The settings as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> "Settings":
+        """The settings that `describe` described, also after a way through JSON, which has lists for tuples."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in description.items()
+        }
+        return cls(**values)
