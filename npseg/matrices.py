@@ -7,7 +7,7 @@ arrays: row r owns `data[indptr[r]:indptr[r + 1]]`, which stand in the columns `
 An image (C, H, W) is flattened in that order: pixel (c, h, w) is column (c * H + h) * W + w.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -357,6 +357,14 @@ def check_positions(indices: Array, size: Size) -> None:
         )
 
 
+def window_rows(axis: Axis, size: int, dtype: DTypeLike) -> SparseMatrix:
+    """One axis of a pool, (outputs, size): each row holds a 1 at every pixel of its window."""
+    taps = axis.taps(size, axis.output_size(size))
+    return SparseMatrix.from_taps(
+        taps.output, taps.input, np.ones(len(taps.input), dtype), (axis.output_size(size), size)
+    )
+
+
 def averaging_rows(axis: Axis, asked: Axis, size: int, *, count_padding: bool, dtype: DTypeLike) -> SparseMatrix:
     """One axis of average pooling, (outputs, size): each row holds 1 / count at the pixels of its window.
 
@@ -367,12 +375,10 @@ def averaging_rows(axis: Axis, asked: Axis, size: int, *, count_padding: bool, d
         count_padding: divide by the pixels of the padded line, not by the real ones alone.
         dtype: of the entries.
     """
-    outputs = axis.output_size(size)
-    taps = axis.taps(size, outputs)
+    window = window_rows(axis, size, dtype)
     line, length = (asked.on_padding(), size + asked.before + asked.after) if count_padding else (axis, size)
-    counts = np.array([len(line.taps_of(i, length)) for i in range(outputs)])
-    data = (1.0 / counts[taps.output]).astype(dtype)
-    return SparseMatrix.from_taps(taps.output, taps.input, data, (outputs, size))
+    counts = np.array([len(line.taps_of(i, length)) for i in range(window.shape[0])])
+    return replace(window, data=(1.0 / counts[window.rows]).astype(dtype))
 
 
 def avg_pool2d_matrix(

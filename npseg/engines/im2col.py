@@ -19,7 +19,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.geometry import Size, Window
+from npseg.geometry import Axis, Size, Window
 from npseg.matrices import SparseMatrix
 
 OPTIONS: dict[str, tuple[Any, ...]] = {}
@@ -161,7 +161,7 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     # Start below everything, at each window's first real pixel: where all are -inf, that one wins.
     y = np.full((*x.shape[:2], *output_size), -np.inf, x.dtype)
     first_row, first_column = (
-        _first_taps(axis.taps(size, outputs).output, axis.taps(size, outputs).input, outputs)
+        _first_pixels(axis, size, outputs)
         for axis, size, outputs in zip(window.axes, (height, width), output_size, strict=True)
     )
     indices = np.broadcast_to(first_row[:, None] * width + first_column, y.shape).copy()
@@ -176,10 +176,9 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     return y, indices
 
 
-def _first_taps(outputs: Array, inputs: Array, count: int) -> Array:
-    """The first real pixel of each output along one axis."""
-    first: Array = inputs[np.searchsorted(outputs, np.arange(count))]
-    return first
+def _first_pixels(axis: Axis, size: int, outputs: int) -> Array:
+    """The first real pixel that each output sees along one axis."""
+    return np.array([axis.position(i, axis.taps_of(i, size)[0]) for i in range(outputs)])
 
 
 def scatter(values: Array, indices: Array, size: Size) -> Array:
@@ -197,7 +196,7 @@ def gather(x: Array, indices: Array) -> Array:
 def _flat_positions(indices: Array, plane: int) -> Array:
     """Positions within a plane turned into positions within the whole batch."""
     planes = np.arange(indices.shape[0] * indices.shape[1]).reshape(*indices.shape[:2], 1, 1)
-    return (indices + planes * plane).ravel()
+    return np.ravel(indices + planes * plane)
 
 
 def resize(x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array:
@@ -206,7 +205,7 @@ def resize(x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array:
 
 
 def _combine(x: Array, matrix: SparseMatrix, axis: int) -> Array:
-    """Apply a sparse matrix along one axis: the first entry of every row, then the second of those that have one, ..."""
+    """Apply a sparse matrix along one axis: every row's first entry, then the second of those that have one, ..."""
     source = np.moveaxis(x, axis, 0)
     shape = list(x.shape)
     shape[axis] = matrix.shape[0]

@@ -21,6 +21,7 @@ from npseg.matrices import (
     convolution_taps,
     kronecker,
     selection_matrix,
+    window_rows,
 )
 
 OPTIONS: dict[str, tuple[Any, ...]] = {}
@@ -60,9 +61,8 @@ def conv_grad_weight(x: Array, grad: Array, window: Window, groups: int) -> Arra
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """The largest entry in each row of the window's pattern; the first of equals, and NaN above all."""
-    input_size = x.shape[2], x.shape[3]
-    output_size = window.output_size(input_size)
-    pattern = convolution_matrix(window, input_size, output_size, np.ones((1, 1, *window.kernel_size), x.dtype), 1, "x")
+    rows, columns = (window_rows(axis, n, x.dtype) for axis, n in zip(window.axes, x.shape[2:], strict=True))
+    pattern = kronecker(rows, columns, "kernel_size")
     checks.fits_memory((*x.shape[:2], pattern.nnz), max(x.itemsize, 8), "x", "the windows' pixels")
     pixels = x.reshape(x.shape[0] * x.shape[1], pattern.shape[1])[:, pattern.indices]
     starts = pattern.indptr[:-1]
@@ -70,7 +70,7 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     is_maximum = (pixels == maxima[:, pattern.rows]) | np.isnan(pixels)
     entries = np.where(is_maximum, np.arange(pattern.nnz), pattern.nnz)
     first = np.minimum.reduceat(entries, starts, axis=1)
-    shape = *x.shape[:2], *output_size
+    shape = *x.shape[:2], rows.shape[0], columns.shape[0]
     return np.take_along_axis(pixels, first, axis=1).reshape(shape), pattern.indices[first].reshape(shape)
 
 

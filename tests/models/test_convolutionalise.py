@@ -85,7 +85,7 @@ def test_mistakes_are_named() -> None:
         convolutionalise(vgg(WIDTHS, DEPTHS, 9))
     with pytest.raises(TypeError, match="classifier must be a Graph"):
         convolutionalise(3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="npseg.models.convolutionalise converts a classifier"):
+    with pytest.raises(ValueError, match="convolutionalise converts a classifier"):
         fcn(classifier(), 3)
     with pytest.raises(ValueError, match="only one that the fully connected layer fits"):
         classifier((64, 64))(images(128, 64))

@@ -156,7 +156,7 @@ def test_ignore_index_is_an_integer(wrong):
 @pytest.mark.parametrize(("wrong", "error"), [("avg", ValueError), ("MEAN", ValueError), (None, TypeError)])
 def test_reduction_is_one_of_three(wrong, error):
     for function in (ops.cross_entropy2d, ops.cross_entropy2d_backward):
-        with pytest.raises(error, match="reduction .*'mean', 'sum', 'none'"):
+        with pytest.raises(error, match=r"reduction .*'mean', 'sum', 'none'"):
             function(LOGITS, LABELS, reduction=wrong)
 
 
