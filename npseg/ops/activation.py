@@ -51,7 +51,7 @@ def relu_backward(grad: Array, y: Array) -> Array:
     # All ones or all zeros, bit by bit: as fast as a product, which would turn 0 * infinity into NaN.
     bits = np.dtype(f"i{grad.itemsize}")
     passes = -(~(y <= 0)).astype(bits)
-    return (grad.view(bits) & passes).view(grad.dtype)
+    return np.asarray((grad.view(bits) & passes).view(grad.dtype))
 
 
 @np.errstate(all="ignore")
