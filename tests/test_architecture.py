@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": NETWORKS | {"data"},
     "verify": EVERYTHING - {"teaching"},
     "teaching": EVERYTHING - {"training"},
-    "cli": EVERYTHING,
+    "flags": set(),
+    "cli": EVERYTHING | {"flags"},
     "__main__": {"cli"},
 }
 

@@ -1,0 +1,363 @@
+"""The flags of `npseg` and their defaults; `npseg.cli` does what they say."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+SHAPES = "shapes"
+SHAPES_COUNT = {"train": 5000, "val": 200}
+
+NETWORK_DEFAULTS: dict[str, Any] = {
+    "stride": 8,
+    "widths": (16, 32, 64, 128, 128),
+    "depths": (2, 2, 3, 3, 3),
+    "fc6": 256,
+    "dropout": 0.5,
+    "form": "same",
+    "train_upsampling": None,
+}
+DATA_DEFAULTS: dict[str, dict[str, Any]] = {
+    SHAPES: {"steps": 2500, "batch_size": 8, "image_size": (64, 64)},
+    "a folder": {"steps": 1400, "batch_size": 4},
+}
+OPTIMIZER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "adam": {"learning_rate": 1e-3, "weight_decay": 0.0},
+    "sgd": {"learning_rate": 1e-2, "weight_decay": 5e-4, "momentum": 0.9},
+}
+SCHEDULE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "polynomial": {"power": 0.9},
+    "step": {"decay_every": 1000, "decay_factor": 0.1},
+    "constant": {},
+}
+COMMON_DEFAULTS: dict[str, Any] = {
+    "data": SHAPES,
+    "optimizer": "adam",
+    "schedule": "polynomial",
+    "loss": "mean",
+    "seed": 0,
+    "flip": True,
+    "checkpoint_every": 100,
+}
+"""What `npseg train` does where it is not told otherwise."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that takes no abbreviated flags and whose errors are one line."""
+
+    def __init__(self, **keywords: Any) -> None:
+        """As `argparse.ArgumentParser`."""
+        super().__init__(**keywords, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with exit status 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All flags of all commands."""
+    parser = Parser(prog="npseg", description="Semantic segmentation from scratch in NumPy.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_train(
+        commands.add_parser(
+            "train",
+            help="train a fully convolutional network",
+            description="Train an FCN on generated shapes, or on a folder of images and label maps. Everything of a "
+            "run lies in one folder: config.json, log.jsonl (one object per step), checkpoint.npz (newest), best.npz "
+            "(best validation mean IU), curves.png, predictions.png. Ctrl-C saves and leaves.",
+        )
+    )
+    _add_evaluate(
+        commands.add_parser(
+            "evaluate",
+            help="measure a network on a split",
+            description="Print pixel accuracy, mean accuracy, mean IU, frequency weighted IU and the IU of each class, "
+            "beside two baselines that need no network: the most frequent class, and the most frequent class of each "
+            "pixel position, both learned from the training split.",
+        )
+    )
+    _add_predict(
+        commands.add_parser(
+            "predict",
+            help="segment images",
+            description="Write STEM_label.png (a palette PNG whose bytes are class ids) and STEM_overlay.png for each "
+            "image, of any size.",
+        )
+    )
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg train`. None stands for "not given", so that `--resume` can tell; see `npseg.cli`."""
+    parser.set_defaults(command="train")
+    shapes, folder = DATA_DEFAULTS[SHAPES], DATA_DEFAULTS["a folder"]
+
+    run = parser.add_argument_group("the run")
+    run.add_argument("--output", type=Path, metavar="RUN", help="its folder (default: a fresh one under runs/)")
+    run.add_argument(
+        "--resume",
+        type=Path,
+        metavar="RUN",
+        help="go on with this run, bit for bit as if it had never stopped; of the other flags only --steps, "
+        "--checkpoint-every and --engine may be given",
+    )
+    run.add_argument(
+        "--steps",
+        type=_positive,
+        metavar="N",
+        help=f"updates in all (default: {shapes['steps']} on shapes, {folder['steps']} on a folder)",
+    )
+    run.add_argument(
+        "--validate-every", type=_positive, metavar="N", help="steps between validations (default: steps / 10)"
+    )
+    run.add_argument(
+        "--checkpoint-every",
+        type=_positive,
+        metavar="N",
+        help="steps between checkpoints; each validation writes one as well "
+        f"(default: {COMMON_DEFAULTS['checkpoint_every']})",
+    )
+    run.add_argument(
+        "--seed",
+        type=_not_negative,
+        metavar="N",
+        help=f"of initial weights, order, augmentation and dropout (default: {COMMON_DEFAULTS['seed']})",
+    )
+    _add_engine(run)
+
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help=f'folder with images/, labels/, classes.csv, train.txt and val.txt, or "{SHAPES}", which are generated '
+        f"(default: {SHAPES})",
+    )
+    data.add_argument(
+        "--image-size",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("HEIGHT", "WIDTH"),
+        help=f"of the generated shapes (default: {_words(shapes['image_size'])})",
+    )
+    data.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help=f"images per step (default: {shapes['batch_size']} on shapes, {folder['batch_size']} on a folder)",
+    )
+    data.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, help="mirror half of the training images (default: --flip)"
+    )
+    data.add_argument(
+        "--scale",
+        type=float,
+        nargs=2,
+        action=_Tuple,
+        metavar=("LOW", "HIGH"),
+        help="resize each training image by a random factor between these (default: leave its size)",
+    )
+    data.add_argument(
+        "--crop",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("HEIGHT", "WIDTH"),
+        help="train on random windows of this size (default: on whole images)",
+    )
+
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--stride",
+        type=int,
+        choices=(32, 16, 8),
+        help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {NETWORK_DEFAULTS['stride']})",
+    )
+    network.add_argument(
+        "--widths",
+        type=_positive,
+        nargs=5,
+        action=_Tuple,
+        metavar="N",
+        help=f"channels of the five stages (default: {_words(NETWORK_DEFAULTS['widths'])}; VGG16: 64 128 256 512 512)",
+    )
+    network.add_argument(
+        "--depths",
+        type=_positive,
+        nargs=5,
+        action=_Tuple,
+        metavar="N",
+        help=f"convolutions of the five stages (default: {_words(NETWORK_DEFAULTS['depths'])}, as VGG16)",
+    )
+    network.add_argument(
+        "--fc6",
+        type=_positive,
+        metavar="N",
+        help=f"channels of fc6 and fc7 (default: {NETWORK_DEFAULTS['fc6']}; VGG16: 4096)",
+    )
+    network.add_argument(
+        "--dropout",
+        type=float,
+        metavar="P",
+        help=f"share of fc6 and fc7 that each training step silences (default: {NETWORK_DEFAULTS['dropout']})",
+    )
+    network.add_argument(
+        "--form",
+        choices=("same", "paper"),
+        help='"same" pads each layer by its own, "paper" pads the image by 100 and crops '
+        f"(default: {NETWORK_DEFAULTS['form']})",
+    )
+    network.add_argument(
+        "--train-upsampling",
+        choices=("all", "intermediate", "none"),
+        help='which transposed convolutions learn; the others stay bilinear (default: "all" with --form same, "none" '
+        "with --form paper)",
+    )
+    network.add_argument(
+        "--init-from",
+        type=str,
+        metavar="RUN_OR_CHECKPOINT",
+        help="start from the parameters of this network where names and shapes agree, as FCN-16s from FCN-32s "
+        "(default: random)",
+    )
+
+    learning = parser.add_argument_group("learning")
+    adam, sgd = OPTIMIZER_DEFAULTS["adam"], OPTIMIZER_DEFAULTS["sgd"]
+    learning.add_argument(
+        "--optimizer", choices=tuple(OPTIMIZER_DEFAULTS), help=f"(default: {COMMON_DEFAULTS['optimizer']})"
+    )
+    learning.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="RATE",
+        help=f"at the start; sgd doubles it for biases (default: {adam['learning_rate']} with adam, "
+        f"{sgd['learning_rate']} with sgd)",
+    )
+    learning.add_argument("--momentum", type=float, metavar="M", help=f"of sgd (default: {sgd['momentum']})")
+    learning.add_argument(
+        "--weight-decay",
+        type=float,
+        metavar="DECAY",
+        help=f"pull of the weights towards zero, biases excepted (default: {adam['weight_decay']} with adam, "
+        f"{sgd['weight_decay']} with sgd)",
+    )
+    learning.add_argument(
+        "--schedule",
+        choices=tuple(SCHEDULE_DEFAULTS),
+        help=f"how the learning rate falls (default: {COMMON_DEFAULTS['schedule']})",
+    )
+    learning.add_argument(
+        "--power",
+        type=float,
+        metavar="P",
+        help="of the polynomial schedule, rate * (1 - step / steps)^P "
+        f"(default: {SCHEDULE_DEFAULTS['polynomial']['power']})",
+    )
+    learning.add_argument(
+        "--decay-every",
+        type=_positive,
+        metavar="N",
+        help=f"steps between falls of the step schedule (default: {SCHEDULE_DEFAULTS['step']['decay_every']})",
+    )
+    learning.add_argument(
+        "--decay-factor",
+        type=float,
+        metavar="FACTOR",
+        help=f"of each fall of the step schedule (default: {SCHEDULE_DEFAULTS['step']['decay_factor']})",
+    )
+    learning.add_argument(
+        "--loss",
+        choices=("mean", "sum"),
+        help="cross-entropy as mean or sum over a batch's labelled pixels; the FCN paper's is the sum, with rates such "
+        f"as 1e-10 (default: {COMMON_DEFAULTS['loss']})",
+    )
+    learning.add_argument(
+        "--class-weights",
+        nargs="+",
+        action=_ClassWeights,
+        metavar="WEIGHT",
+        help='one number per class, or the word "median" for median-frequency balancing (default: all equal)',
+    )
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg evaluate`."""
+    parser.set_defaults(command="evaluate")
+    _add_network(parser)
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help=f'images and label maps, or "{SHAPES}" (default: the data it was trained on)',
+    )
+    parser.add_argument("--split", default="val", help="which split of the data (default: %(default)s)")
+    parser.add_argument(
+        "--batch-size", type=_positive, default=4, metavar="N", help="images at once (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object, fractions instead of per cent")
+    _add_engine(parser)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg predict`."""
+    parser.set_defaults(command="predict")
+    _add_network(parser)
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="image files that Pillow can read")
+    parser.add_argument(
+        "--output", type=Path, default=Path("."), metavar="FOLDER", help="where to write (default: the current folder)"
+    )
+    _add_engine(parser)
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "network", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder (its best.npz is taken) or an .npz file"
+    )
+
+
+def _add_engine(parser: "argparse._ActionsContainer") -> None:
+    parser.add_argument(
+        "--engine",
+        metavar="NAME",
+        help="who computes: loops, im2col, sparse, numba (default: numba where it is installed, else im2col)",
+    )
+
+
+class _Tuple(argparse.Action):
+    """Several numbers as a tuple."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Keep the numbers."""
+        setattr(namespace, self.dest, tuple(values))
+
+
+class _ClassWeights(argparse.Action):
+    """One number per class, or a single word that stands for them."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Keep the word or the numbers."""
+        try:
+            weights = "median" if values == ["median"] else tuple(float(value) for value in values)
+        except ValueError:
+            parser.error(f'argument --class-weights: needs numbers or the one word "median", got {" ".join(values)}')
+        setattr(namespace, self.dest, weights)
+
+
+def _positive(text: str) -> int:
+    """An integer from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    """An integer from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {value}")
+    return value
+
+
+def _words(values: Sequence[int]) -> str:
+    """Numbers as they are typed after a flag."""
+    return " ".join(str(value) for value in values)
