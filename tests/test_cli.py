@@ -232,6 +232,15 @@ def test_images_of_different_sizes_need_a_crop_or_one_image_per_step(tmp_path, c
     assert records[-1]["val"]["baselines"]["position"] is None
 
 
+@pytest.mark.parametrize("name", ["photo0", "photo5"])
+def test_a_broken_picture_shows_before_the_first_step(tmp_path, name, capsys):
+    root = write_folder(tmp_path / "photos", [(20, 17)] * 6)
+    (root / "labels" / f"{name}.png").write_bytes(b"not a picture")
+    message = error_of(["train", "--data", root, "--output", tmp_path / "run", *TINY], capsys)[1]
+    assert f"{name}.png" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_resume_goes_on_bit_for_bit(tmp_path, folder):
     def train(*arguments):
         return cli.main(["train", *map(str, arguments)])

@@ -27,7 +27,7 @@ from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
 from npseg.training.evaluation import Evaluation, beside_baselines, confusion
 from npseg.training.interruption import Interruption
 from npseg.training.loop import Record, training_step
-from npseg.training.samples import cached
+from npseg.training.samples import cached, each
 from npseg.training.settings import Settings
 from npseg.training.task import Task
 
@@ -81,12 +81,16 @@ class Run:
             config: what else `config.json` shall say, such as how the network was built.
 
         Raises:
-            ValueError: there are files in the folder, or the number of class weights is not that of the classes.
+            ValueError: there are files in the folder, the number of class weights is not that of the classes, or a
+                picture cannot be used.
         """
         weights, classes = settings.class_weights, training.classes
         if weights is not None and len(weights) != len(classes):
             raise ValueError(f"class_weights must be one number per class, {len(classes)}, got {len(weights)}")
-        training = cached(training)
+        training, validation = cached(training), cached(validation)
+        for split in (training, validation):
+            for _ in each(split):
+                pass  # a broken picture shall show now, not in the middle of the training
         state = TrainingState(
             model=model,
             settings=replace(settings, engine=settings.engine or get_engine()),
