@@ -15,13 +15,21 @@ Array = NDArray[Any]
 BYTES_LIMIT = 64 * 2**30
 """The largest result or temporary that an operation will allocate."""
 
+LARGEST_INTEGER = 2**63 - 1
+"""The largest size or index: what an int64 can hold."""
+
 
 def integer(value: Any, name: str, *, at_least: int | None = None) -> int:
-    """A Python or NumPy integer; bool and float are refused, since both are usually mistakes."""
+    """A Python or NumPy integer; bool and float are refused, since both are usually mistakes.
+
+    What has a least is a size or a number of things, and must then fit in 64 bits, as indices do.
+    """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, got {describe(value)}")
     if at_least is not None and value < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
+    if at_least is not None and value > LARGEST_INTEGER:
+        raise ValueError(f"{name} must be at most {LARGEST_INTEGER}, got {value}")
     return int(value)
 
 
@@ -52,9 +60,12 @@ def number(value: Any, name: str, *, at_least: float | None = None, below: float
     """A finite real number as a Python float, so that it never widens a float32 result."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {describe(value)}")
-    checked = float(value)
+    try:
+        checked = float(value)
+    except OverflowError:
+        checked = math.inf
     if not math.isfinite(checked):
-        raise ValueError(f"{name} must be finite, got {value}")
+        raise ValueError(f"{name} must be finite, got {describe(value)}")
     if at_least is not None and checked < at_least:
         raise ValueError(f"{name} must be at least {at_least}, got {value}")
     if below is not None and checked >= below:

@@ -318,7 +318,7 @@ def _add_engine(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="who computes: loops, im2col, sparse, numba (default: numba where it is installed, else im2col)",
+        help="who computes: loops, im2col or sparse (default: im2col)",
     )
 
 

@@ -153,13 +153,13 @@ class Window:
         """Whether the padding outgrows the image along some axis: a large result is then the padding's doing."""
         return any(axis.before + axis.after > length for axis, length in zip(self.axes, size, strict=True))
 
-    def enlarged_by(self, size: Size) -> str:
-        """The argument that contributes most to the size of a transposed convolution's result."""
+    def enlarged_by(self, size: Size, *, image: str, kernel: str = "weight") -> str:
+        """The argument that adds most to the size of a transposed convolution's result, by its caller's names."""
         contributions = {
-            "input_size": max(size),
+            image: max(size),
+            kernel: max(self.kernel_size),
             "stride": max(length * (axis.stride - 1) for axis, length in zip(self.axes, size, strict=True)),
             "dilation": max((axis.dilation - 1) * (axis.kernel_size - 1) for axis in self.axes),
-            "weight": max(self.kernel_size),
         }
         return max(contributions, key=lambda name: contributions[name])
 

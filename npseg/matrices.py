@@ -300,7 +300,8 @@ def conv_transpose2d_matrix(
         weight.shape[2:], input_size, stride=stride, padding=padding, output_padding=output_padding, dilation=dilation
     )
     output_size = window.input_size(input_size)
-    checks.fits_memory((weight.shape[1] * groups, *output_size), 8, window.enlarged_by(input_size), "the matrix's rows")
+    blamed = window.enlarged_by(input_size, image="input_size")
+    checks.fits_memory((weight.shape[1] * groups, *output_size), 8, blamed, "the sparse matrix's rows")
     return convolution_matrix(window, output_size, input_size, weight, groups, "input_size").T
 
 

@@ -295,6 +295,7 @@ BAD_EXAMPLES = [
     BadExample("conv2d", {"x": _IMAGE, "weight": _KERNEL}, {"padding": "full"}, "padding"),
     BadExample("conv2d", {"x": _IMAGE, "weight": _KERNEL}, {"padding": 10**9}, "padding"),
     BadExample("conv2d", {"x": _IMAGE, "weight": _KERNEL}, {"groups": 2}, "groups"),
+    BadExample("conv2d", {"x": _IMAGE, "weight": _KERNEL}, {"groups": 3}, "groups"),
     BadExample("conv2d", {"x": _IMAGE, "weight": _KERNEL}, {"engine": "cuda"}, "engine"),
     BadExample("conv2d", {"x": _IMAGE, "weight": _KERNEL}, {"engine": 3}, "engine", TypeError),
     BadExample("conv2d_backward", {"grad": (1, 3, 3, 3), "x": _IMAGE, "weight": _KERNEL}, {}, "grad"),
@@ -304,4 +305,7 @@ BAD_EXAMPLES = [
     ),
     BadExample("conv2d_grad_weight", {"grad": (1, 3, 3, 3), "x": _IMAGE}, {"kernel_size": 3}, "grad"),
     BadExample("conv2d_grad_weight", {"grad": (1, 3, 3, 2), "x": _IMAGE}, {"kernel_size": 3, "groups": 2}, "groups"),
+    BadExample(
+        "conv2d_grad_weight", {"grad": (1, 3, 4, 2), "x": (1, 2, 6, 4)}, {"kernel_size": 3, "groups": 3}, "groups"
+    ),
 ]

@@ -57,20 +57,19 @@ def deconvolve2d(
     window = transposed_window(kernel.shape, output_size, stride=stride, padding=padding, dilation=dilation)
     size = window.input_size(output_size)
     pixels = size[0] * size[1]
-    cause = window.enlarged_by(output_size)
-    blamed = {"input_size": "y", "weight": "kernel"}.get(cause, cause)
+    blamed = window.enlarged_by(output_size, image="y", kernel="kernel")
     rows = y.size + pixels if regularization else y.size
-    checks.fits_memory((rows, pixels), y.itemsize, blamed, "the dense matrix")
+    checks.fits_memory((rows, pixels), np.dtype(np.float64).itemsize, blamed, "the dense matrix")
     if not (np.isfinite(y).all() and np.isfinite(kernel).all()):
         return np.full(size, np.nan, y.dtype)
     a = convolution_matrix(window, size, output_size, kernel[None, None], 1, blamed).toarray()
     target = y.ravel()
     if regularization:
         # |A x - y|^2 + r |x|^2 is the plain least-squares problem of A stacked on sqrt(r) I; forming A^T A would square
-        # the condition number.
-        a = np.concatenate([a, np.sqrt(regularization).astype(y.dtype) * np.eye(pixels, dtype=y.dtype)])
-        target = np.concatenate([target, np.zeros(pixels, y.dtype)])
-    solution: Array = np.linalg.lstsq(a, target)[0]
+        # the condition number. In float64, as lstsq computes anyway, so that no sqrt(r) is too large or too small.
+        a = np.concatenate([a, np.sqrt(regularization) * np.eye(pixels)])
+        target = np.concatenate([target, np.zeros(pixels)])
+    solution: Array = np.linalg.lstsq(a, target)[0].astype(y.dtype)
     return solution.reshape(size)
 
 

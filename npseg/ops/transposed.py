@@ -71,7 +71,7 @@ def conv_transpose2d(
     bias = arguments.optional_bias(bias, out_channels)
     checks.same_dtype(x=x, weight=weight, bias=bias)
     size = window.input_size(arguments.size_of(x))
-    enlarged_by = window.enlarged_by(arguments.size_of(x)).replace("input_size", "x")
+    enlarged_by = window.enlarged_by(arguments.size_of(x), image="x")
     arguments.result_fits((len(x), out_channels, *size), x, "x", enlarged_by)
     y = resolve(engine).conv_grad_input(x, weight, size, window, int(groups))
     if bias is not None:

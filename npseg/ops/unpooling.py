@@ -80,11 +80,12 @@ def max_unpool2d_backward(grad: Array, indices: Array, *, engine: str | None = N
 
 def _check_distinct(indices: Array) -> None:
     """No position may be named twice in one plane: one of the two values would be lost."""
-    planes = np.sort(indices.reshape(indices.shape[0] * indices.shape[1], -1), axis=1)
-    plane, place = np.nonzero(planes[:, 1:] == planes[:, :-1])
-    if len(plane):
-        n, c = divmod(int(plane[0]), indices.shape[1])
-        twice = planes[plane[0], place[0]]
+    batch, channels, height, width = indices.shape
+    positions = np.sort(indices.reshape(batch, channels, height * width), axis=2)
+    repeated = np.argwhere(positions[..., 1:] == positions[..., :-1])
+    if len(repeated):
+        n, c, place = repeated[0]
+        twice = positions[n, c, place]
         raise ValueError(f"indices must name each position once in a plane, got {twice} twice in plane ({n}, {c})")
 
 

@@ -83,6 +83,18 @@ def test_unknown_engines_and_options_are_refused_and_change_nothing(choose):
     assert npseg.get_engine() == "sparse"
 
 
+def test_options_take_their_own_values(monkeypatch):
+    """No engine in NumPy has options; here one gets some."""
+    monkeypatch.setattr(resolve("sparse"), "OPTIONS", {"order": ("rows", "columns")})
+    for order in ("rows", "columns"):
+        npseg.set_engine("sparse", order=order)
+        assert npseg.get_engine() == "sparse"
+    with pytest.raises(ValueError, match=r"order must be one of \('rows', 'columns'\), got 'diagonals'"):
+        npseg.set_engine("sparse", order="diagonals")
+    with pytest.raises(ValueError, match="no option 'winograd'"):
+        npseg.set_engine("sparse", winograd=True)
+
+
 def test_a_new_thread_starts_with_the_default():
     npseg.set_engine("loops")
     seen = []

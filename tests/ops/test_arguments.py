@@ -135,6 +135,19 @@ def test_sizes_have_a_least(operation, name):
 
 
 @pytest.mark.parametrize(("operation", "name"), arguments_of(SIZES))
+def test_sizes_fit_in_64_bits(operation, name):
+    single = name not in ("input_size", "output_size", "size")
+    for wrong in (2**63, 10**400):
+        message = assert_refused(operation, name, wrong if single else (1, wrong), ValueError)
+        assert f"at most {2**63 - 1}" in message
+    try:  # the largest is no trouble either: it works, or is refused by name
+        try_with(operation, name, 2**63 - 1 if single else (2**63 - 1, 2**63 - 1))
+    except ValueError as error:
+        refusal = str(error)
+        assert any(argument in refusal for argument in inspect.signature(OPERATIONS[operation]).parameters)
+
+
+@pytest.mark.parametrize(("operation", "name"), arguments_of(SIZES))
 def test_lists_and_numpy_integers_are_as_good(operation, name):
     if name not in CALLS[operation]:
         value = 1 if name in ("stride", "dilation", "groups") else 0
@@ -214,7 +227,7 @@ def test_arrays_have_their_dimensions_and_none_but_the_batch_is_empty(operation,
 def test_numbers_are_finite_numbers(operation, name):
     for wrong in (True, "0.1", None, 1j, np.array(0.5), [0.5]):
         assert_refused(operation, name, wrong, TypeError)
-    for wrong in (np.nan, np.inf, -np.inf):
+    for wrong in (np.nan, np.inf, -np.inf, 10**400):
         assert_refused(operation, name, wrong, ValueError)
 
 
@@ -255,6 +268,39 @@ def test_indices_are_int64(operation, name):
     swapped = indices.astype(indices.dtype.newbyteorder())
     expected = output(try_with(operation, name, indices))
     np.testing.assert_array_equal(output(try_with(operation, name, swapped)), expected)
+
+
+LAYOUTS = {
+    "Fortran": np.asfortranarray,
+    "negative strides": lambda array: np.flip(np.flip(array).copy()),
+    "byte-swapped": lambda array: array.astype(array.dtype.newbyteorder()),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_arrays_of_any_layout_are_read_only_to_every_operation(operation, layout):
+    """Backward passes and the operations without examples included; running statistics alone may change."""
+    arguments = CALLS[operation]
+    names = [name for name, value in arguments.items() if isinstance(value, np.ndarray)]
+
+    def run(relay):
+        arrays = {name: relay(arguments[name].copy()) for name in names}
+        for name, array in arrays.items():
+            array.flags.writeable = name.startswith("running")
+        parameters = inspect.signature(OPERATIONS[operation]).parameters
+        fresh = {"rng": np.random.default_rng(0)} if "rng" in parameters else {}
+        made = arrays_in(call(operation, **{**arguments, **arrays, **fresh}))
+        for name, array in arrays.items():
+            if not name.startswith("running"):
+                np.testing.assert_array_equal(array, arguments[name])
+            assert not any(np.shares_memory(array, other) for other in made)
+        return made
+
+    for relaid, plain in zip(run(LAYOUTS[layout]), run(np.copy), strict=True):
+        np.testing.assert_allclose(relaid, plain, rtol=1e-12, atol=1e-12)
+        assert relaid.dtype == plain.dtype
+        assert relaid.dtype.isnative
 
 
 @pytest.mark.parametrize("operation", [name for name in OPERATIONS if takes_engine(name)])

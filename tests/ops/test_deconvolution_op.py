@@ -80,6 +80,16 @@ def test_more_regularization_gives_a_smaller_image():
     assert norms[-1] < 1e-10
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("regularization", [1e-300, 1e300])
+def test_regularization_of_any_size(dtype, regularization):
+    y, kernel = RNG.standard_normal((4, 5)).astype(dtype), RNG.standard_normal((3, 2)).astype(dtype)
+    x = ops.deconvolve2d(y, kernel, regularization=regularization)
+    assert x.dtype == dtype
+    expected = ops.deconvolve2d(y, kernel) if regularization < 1 else np.zeros_like(x)
+    np.testing.assert_allclose(x, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_spreads_everywhere(bad):
     y, kernel = RNG.standard_normal((4, 5)), RNG.standard_normal((3, 2))

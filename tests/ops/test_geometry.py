@@ -140,6 +140,10 @@ def test_fcn_crops_follow_from_the_coordinates():
     assert pools[3].cropped(pool3).back_through(Axis(16, 8)).crop_to(image) == 31
 
 
+def test_maps_that_lie_on_the_same_pixels_need_no_crop():
+    assert AffineMap(Fraction(2), Fraction(3)).crop_to(AffineMap(Fraction(2), Fraction(3))) == 0
+
+
 def test_no_whole_crop_is_an_error():
     with pytest.raises(ValueError, match="no crop aligns"):
         AffineMap().crop_to(AffineMap(Fraction(1), Fraction(1, 2)))

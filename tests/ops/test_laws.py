@@ -5,6 +5,7 @@ import pytest
 import scipy.signal
 
 from npseg import engines, matrices, ops
+from npseg.ops.transposed import conv_transpose2d_grad_input
 
 per_engine = pytest.mark.parametrize("engine", engines())
 
@@ -118,6 +119,18 @@ def test_transposed_convolution_is_the_convolutions_adjoint(rng, engine):
     transposed = ops.conv_transpose2d(grad, weight, **arguments)
     assert np.sum(y * grad) == np.sum(x * transposed)
     np.testing.assert_array_equal(transposed, ops.conv2d_grad_input(grad, weight, (7, 6), **arguments))
+
+
+@per_engine
+@pytest.mark.parametrize("arguments", [{"stride": (2, 3), "output_padding": (1, 2)}, {"padding": "same", "groups": 2}])
+def test_transposed_convolutions_input_gradient_alone(rng, engine, arguments):
+    """What networks use where upsampling is not trained."""
+    x, weight = whole(rng, 2, 4, 3, 5), whole(rng, 4, 2, 2, 3)
+    grad = whole(rng, *ops.conv_transpose2d(x, weight, **arguments).shape)
+    alone = conv_transpose2d_grad_input(grad, (3, 5), weight, **arguments, engine=engine)
+    np.testing.assert_array_equal(alone, ops.conv_transpose2d_backward(grad, x, weight, **arguments)[0])
+    with pytest.raises(ValueError, match="grad"):
+        conv_transpose2d_grad_input(grad[:, :, 1:], (3, 5), weight, **arguments, engine=engine)
 
 
 @per_engine

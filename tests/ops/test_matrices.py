@@ -223,6 +223,13 @@ def test_arguments_are_named_in_errors():
             function()
 
 
+def test_products_never_warn():
+    matrix = matrices.resize_bilinear_matrix(1, (2, 3), (5, 4))
+    extremes = np.array([np.inf, -np.inf, np.nan, 1e308, -1e308, 5e-324])
+    with np.errstate(all="raise"):
+        assert not np.isfinite(matrix @ extremes).all()
+
+
 def test_a_matrix_of_ones_own():
     matrix = SparseMatrix(np.array([1.0, 2.0, 3.0]), np.array([0, 2, 1]), np.array([0, 2, 2, 3]), (3, 4))
     assert matrix.toarray().tolist() == [[1, 0, 2, 0], [0, 0, 0, 0], [0, 3, 0, 0]]

@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from npseg import engines, matrices, ops, use_engine
+from npseg import checks, engines, matrices, ops, use_engine
 
 HUGE = 10**6
 
@@ -165,6 +165,14 @@ def test_sparse_matrices_that_would_be_too_large_are_refused():
         ops.conv_transpose2d(image, weight, padding=1, engine="sparse")
     with pytest.raises(ValueError, match="x asks for too much memory: the sparse matrix's entries"):
         ops.conv2d_grad_weight(image, image, 3, padding=1, engine="sparse")
+
+
+def test_64_gibibytes_are_just_enough():
+    checks.fits_memory((2**30, 8), 8, "x")
+    with pytest.raises(ValueError, match=r"^x asks"):
+        checks.fits_memory((2**36 + 1,), 1, "x")
+    with pytest.raises(ValueError, match=r"^x asks"):
+        checks.fits_memory((0, 2**30, 9), 8, "x")  # an empty batch counts as one image
 
 
 def test_small_views_of_giants_are_fine():

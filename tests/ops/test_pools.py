@@ -208,9 +208,9 @@ def test_unpooling_indices_lie_in_the_plane(outside):
 
 def test_unpooling_indices_are_named_once_in_a_plane():
     twice = np.array([3, 1, 3]).reshape(1, 1, 1, 3)
-    with pytest.raises(ValueError, match=r"indices .* got 3 twice in plane"):
+    with pytest.raises(ValueError, match=r"indices .* got 3 twice in plane \(0, 0\)"):
         ops.max_unpool2d(line(1, 2, 3), twice, (2, 3))
-    with pytest.raises(ValueError, match=r"indices .* got 3 twice in plane"):
+    with pytest.raises(ValueError, match=r"indices .* got 3 twice in plane \(0, 0\)"):
         ops.max_unpool2d_backward(np.zeros((1, 1, 2, 3)), twice)
     # Another plane, or another image, may name it again; and max pooling's backward pass adds.
     apart = np.array([3, 1, 3, 1]).reshape(2, 1, 1, 2)
@@ -235,6 +235,38 @@ def test_max_unpooling_equals_central_differences(engine):
     measured = np.sum((ahead - behind) * grad) / 2e-6
     computed = np.sum(ops.max_unpool2d_backward(grad, indices, engine=engine) * direction)
     assert computed == pytest.approx(measured, rel=1e-6)
+
+
+@per_engine
+def test_max_unpooling_of_an_empty_batch(engine):
+    y, indices = ops.max_pool2d(np.zeros((0, 3, 4, 6)), 2, engine=engine)
+    unpooled = ops.max_unpool2d(y, indices, (4, 6), engine=engine)
+    assert unpooled.shape == (0, 3, 4, 6)
+    assert ops.max_unpool2d_backward(unpooled, indices, engine=engine).shape == (0, 3, 2, 3)
+    assert ops.max_pool2d_backward(y, indices, (4, 6), engine=engine).shape == (0, 3, 4, 6)
+
+
+@per_engine
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_max_unpooling_of_any_layout_and_dtype(engine, dtype):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((2, 3, 6, 8)).astype(dtype)
+    y, indices = ops.max_pool2d(x, (3, 2))
+    expected = ops.max_unpool2d(y, indices, (6, 8), engine=engine)
+    assert expected.dtype == dtype
+    for relaid in (
+        np.asfortranarray,
+        lambda array: np.flip(np.flip(array).copy()),
+        lambda a: a.astype(a.dtype.newbyteorder()),
+    ):
+        values, places = relaid(y), relaid(indices)
+        values.flags.writeable = places.flags.writeable = False
+        unpooled = ops.max_unpool2d(values, places, (6, 8), engine=engine)
+        np.testing.assert_array_equal(unpooled, expected)
+        back = ops.max_unpool2d_backward(relaid(expected), places, engine=engine)
+        np.testing.assert_array_equal(back, y)
+        assert unpooled.dtype == back.dtype == dtype
+        assert not np.shares_memory(back, values)
 
 
 @pytest.mark.parametrize("unpool", ["nearest_unpool2d", "bed_of_nails_unpool2d"])

@@ -95,6 +95,26 @@ def test_one_nan_reaches_the_outputs_that_see_it_and_no_other():
         np.testing.assert_array_equal(np.isnan(y), seen)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_operations_without_examples_never_warn_either(dtype):
+    info = np.finfo(dtype)
+    extremes = np.array([np.nan, np.inf, -np.inf, info.max, info.min, info.smallest_subnormal, 0, 1], dtype)
+    x, vector = np.random.default_rng(0).choice(extremes, (3, 2, 4, 5)), np.array([1, info.max], dtype)
+    labels = np.random.default_rng(1).integers(0, 2, (3, 4, 5))
+    with np.errstate(all="raise"):
+        for training in (True, False):
+            y, saved = ops.batch_norm2d(x, vector, vector, vector.copy(), vector.copy(), training=training, eps=0.0)
+            ops.batch_norm2d_backward(y, x, vector, saved)
+        for reduction in ("mean", "sum", "none"):
+            for weight in (None, vector):
+                ops.cross_entropy2d(x, labels, class_weight=weight, reduction=reduction)
+                ops.cross_entropy2d_backward(x, labels, class_weight=weight, reduction=reduction)
+        ops.dropout_backward(*ops.dropout(x, 0.9, np.random.default_rng(0)))
+        for engine in engines():
+            y, indices = ops.max_pool2d(x, 2, engine=engine)
+            ops.max_unpool2d_backward(ops.max_unpool2d(y, indices, (4, 5), engine=engine), indices, engine=engine)
+
+
 # ------------------------------------------------------------------------------------------------ memory by dtype
 
 RNG = np.random.default_rng(0)
