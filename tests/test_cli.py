@@ -507,7 +507,7 @@ def test_other_errors_are_one_line_and_status_1(tmp_path, run, folder, capsys, m
         (["evaluate", "broken.png"], "broken.png: not an npseg model file"),
         (["evaluate", run, "--split", "test"], "test"),
         (["evaluate", run, "--data", "none"], "none"),
-        (["evaluate", run, "--engine", "fast"], "engine must be one of"),
+        (["evaluate", run, "--engine", "fast"], "engine name must be one of"),
         (["predict", run, "none.png"], "none.png"),
         (["predict", run, "broken.png"], "broken.png"),
         (["predict", "none", folder / "images" / "photo0.png"], "none: No such file or directory"),

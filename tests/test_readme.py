@@ -15,7 +15,7 @@ def test_its_examples_run() -> None:
 
 def test_its_pictures_and_files_are_there() -> None:
     text = README.read_text()
-    paths = re.findall(r"\]\(([^)#:]+)\)", text) + re.findall(r"`((?:npseg|tests|benchmarks)/[\w/.]*)`", text)
+    paths = re.findall(r'src="([^"]+)"', text) + re.findall(r"`((?:npseg|tests|benchmarks)/[\w/.]*)`", text)
     assert paths
     missing = [path for path in paths if not (README.parent / path).exists()]
     assert missing == []

@@ -128,7 +128,7 @@ def resolve(name: str | None) -> Engine:
 
 
 def _chosen(name: str, options: Mapping[str, Any]) -> _Choice:
-    accepted = _ENGINES[checks.choice(name, "engine", engines())].OPTIONS
+    accepted = _ENGINES[checks.choice(name, "engine name", engines())].OPTIONS
     for option, value in options.items():
         if option not in accepted:
             raise ValueError(f"engine {name!r} has no option {option!r}; its options are {tuple(accepted)}")

@@ -188,7 +188,7 @@ class ConvTranspose2d(Layer):
             grads = {"weight": grad_weight, "bias": grad_bias} if self.bias else {"weight": grad_weight}
             return (grad_x if wanted.inputs else None,), grads
         size = x.shape[2], x.shape[3]
-        return (ops.transposed.conv_transpose2d_grad_input(grad, size, weight, **arguments),), {}
+        return (ops.transposed.conv_transpose2d_grad_input(grad, weight, size, **arguments),), {}
 
     def _arguments(self) -> dict[str, Any]:
         return {

@@ -130,8 +130,8 @@ def conv_transpose2d_backward(
 @np.errstate(all="ignore")
 def conv_transpose2d_grad_input(
     grad: Array,
-    input_size: Size,
     weight: Array,
+    input_size: Size,
     *,
     stride: Pair = 1,
     padding: Padding = 0,
@@ -144,8 +144,9 @@ def conv_transpose2d_grad_input(
 
     Args:
         grad: (N, C_out, H_out, W_out).
+        weight: (C_in, C_out // groups, K_h, K_w).
         input_size: (H, W) of x.
-        weight, stride, padding, output_padding, dilation, groups, engine: as given to `conv_transpose2d`.
+        stride, padding, output_padding, dilation, groups, engine: as given to `conv_transpose2d`.
 
     Returns:
         (N, C_in, H, W).

@@ -127,10 +127,10 @@ def test_transposed_convolutions_input_gradient_alone(rng, engine, arguments):
     """What networks use where upsampling is not trained."""
     x, weight = whole(rng, 2, 4, 3, 5), whole(rng, 4, 2, 2, 3)
     grad = whole(rng, *ops.conv_transpose2d(x, weight, **arguments).shape)
-    alone = conv_transpose2d_grad_input(grad, (3, 5), weight, **arguments, engine=engine)
+    alone = conv_transpose2d_grad_input(grad, weight, (3, 5), **arguments, engine=engine)
     np.testing.assert_array_equal(alone, ops.conv_transpose2d_backward(grad, x, weight, **arguments)[0])
     with pytest.raises(ValueError, match="grad"):
-        conv_transpose2d_grad_input(grad[:, :, 1:], (3, 5), weight, **arguments, engine=engine)
+        conv_transpose2d_grad_input(grad[:, :, 1:], weight, (3, 5), **arguments, engine=engine)
 
 
 @per_engine
