@@ -243,7 +243,10 @@ def _train_with_progress_bar(run: "Run") -> bool:
     """Train, showing loss, learning rate and time left; whether the last step was reached."""
     from tqdm import tqdm
 
-    with tqdm(total=run.state.settings.steps, initial=run.state.step, unit="step", dynamic_ncols=True) as bar:
+    seconds = 0.1 if sys.stderr.isatty() else 10.0  # a log file keeps every update
+    with tqdm(
+        total=run.state.settings.steps, initial=run.state.step, unit="step", dynamic_ncols=True, mininterval=seconds
+    ) as bar:
 
         def observe(record: Mapping[str, Any]) -> None:
             bar.set_postfix(loss=f"{record['loss']:.4g}", rate=f"{record['learning_rate']:.2e}", refresh=False)

@@ -15,14 +15,10 @@ import numpy as np
 from npseg import checks
 from npseg.checks import Array
 from npseg.geometry import Size, Window
-from npseg.matrices import (
-    SparseMatrix,
-    convolution_matrix,
-    convolution_taps,
-    kronecker,
-    selection_matrix,
-    window_rows,
-)
+from npseg.matrices import SparseMatrix
+from npseg.matrices.convolution import convolution_matrix, convolution_taps
+from npseg.matrices.pooling import selection_matrix, window_rows
+from npseg.matrices.sparse_matrix import kronecker
 
 OPTIONS: dict[str, tuple[Any, ...]] = {}
 

@@ -5,7 +5,7 @@ import numpy as np
 from npseg import checks
 from npseg.checks import Array
 from npseg.geometry import Padding, Pair, transposed_window
-from npseg.matrices import convolution_matrix
+from npseg.matrices.convolution import convolution_matrix
 from npseg.ops.examples import BadExample, Example
 
 

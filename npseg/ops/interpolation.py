@@ -6,7 +6,7 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Size
-from npseg.matrices import bilinear_axes
+from npseg.matrices.resizing import bilinear_axes
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
 

@@ -13,7 +13,7 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Padding, Pair, Size, Window, check_real_pixels, pooling_window
-from npseg.matrices import averaging_axes, check_positions
+from npseg.matrices.pooling import averaging_axes, check_positions
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
 

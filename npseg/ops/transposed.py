@@ -18,7 +18,7 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Padding, Pair, Size, Window, transposed_window
-from npseg.matrices import check_convolution_weight
+from npseg.matrices.convolution import check_convolution_weight
 from npseg.ops import arguments
 from npseg.ops.convolution import bias_gradient
 from npseg.ops.examples import BadExample, Example

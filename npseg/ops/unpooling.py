@@ -11,7 +11,8 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Pair, Size
-from npseg.matrices import check_positions, nail_rows, nearest_rows
+from npseg.matrices.pooling import check_positions
+from npseg.matrices.resizing import nail_rows, nearest_rows
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
 
