@@ -5,16 +5,23 @@ nearest           each value fills its whole cell
 bed of nails      each value stands at the top left of its cell, zeros elsewhere
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Pair, Size
+from npseg.matrices import SparseMatrix
 from npseg.matrices.pooling import check_positions
 from npseg.matrices.resizing import nail_rows, nearest_rows
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
+
+AxisRows = Callable[[int, int, np.dtype[Any]], SparseMatrix]
+"""One axis of an unpooling: from a number of pixels, a scale and a dtype to the matrix (pixels * scale, pixels)."""
 
 
 @np.errstate(all="ignore")
@@ -108,10 +115,7 @@ def nearest_unpool2d(x: Array, scale: Pair, *, engine: str | None = None) -> Arr
     >>> nearest_unpool2d(np.array([[[[5.0, 2.0]]]]), (1, 2))
     array([[[[5., 5., 2., 2.]]]])
     """
-    x, (scale_h, scale_w) = _enlarged(x, scale)
-    height, width = arguments.size_of(x)
-    rows, columns = nearest_rows(height, scale_h, x.dtype), nearest_rows(width, scale_w, x.dtype)
-    return resolve(engine).resize(x, rows, columns)
+    return _unpool(x, scale, nearest_rows, engine)
 
 
 @np.errstate(all="ignore")
@@ -134,9 +138,7 @@ def nearest_unpool2d_backward(grad: Array, scale: Pair, *, engine: str | None = 
     >>> nearest_unpool2d_backward(np.array([[[[1.0, 2.0, 3.0, 4.0]]]]), (1, 2))
     array([[[[3., 7.]]]])
     """
-    grad, (height, width), (scale_h, scale_w) = _divided(grad, scale)
-    rows, columns = nearest_rows(height, scale_h, grad.dtype), nearest_rows(width, scale_w, grad.dtype)
-    return resolve(engine).resize(grad, rows.T, columns.T)
+    return _unpool_backward(grad, scale, nearest_rows, engine)
 
 
 @np.errstate(all="ignore")
@@ -157,10 +159,7 @@ def bed_of_nails_unpool2d(x: Array, scale: Pair, *, engine: str | None = None) -
     >>> bed_of_nails_unpool2d(np.array([[[[5.0, 2.0]]]]), (1, 2))
     array([[[[5., 0., 2., 0.]]]])
     """
-    x, (scale_h, scale_w) = _enlarged(x, scale)
-    height, width = arguments.size_of(x)
-    rows, columns = nail_rows(height, scale_h, x.dtype), nail_rows(width, scale_w, x.dtype)
-    return resolve(engine).resize(x, rows, columns)
+    return _unpool(x, scale, nail_rows, engine)
 
 
 @np.errstate(all="ignore")
@@ -181,28 +180,29 @@ def bed_of_nails_unpool2d_backward(grad: Array, scale: Pair, *, engine: str | No
     >>> bed_of_nails_unpool2d_backward(np.array([[[[1.0, 2.0, 3.0, 4.0]]]]), (1, 2))
     array([[[[1., 3.]]]])
     """
-    grad, (height, width), (scale_h, scale_w) = _divided(grad, scale)
-    rows, columns = nail_rows(height, scale_h, grad.dtype), nail_rows(width, scale_w, grad.dtype)
-    return resolve(engine).resize(grad, rows.T, columns.T)
+    return _unpool_backward(grad, scale, nail_rows, engine)
 
 
-def _enlarged(x: Array, scale: Pair) -> tuple[Array, Size]:
-    """Checked images and scale, whose result fits in memory."""
+def _unpool(x: Array, scale: Pair, axis_rows: AxisRows, engine: str | None) -> Array:
+    """Enlarge by whole factors, an axis at a time; `axis_rows` says what one axis does."""
     x = arguments.images(x)
     height, width = arguments.size_of(x)
     scale_h, scale_w = checks.pair(scale, "scale", at_least=1)
     arguments.result_fits((*x.shape[:2], height * scale_h, width * scale_w), x, "x", "scale")
-    return x, (scale_h, scale_w)
+    rows, columns = axis_rows(height, scale_h, x.dtype), axis_rows(width, scale_w, x.dtype)
+    return resolve(engine).resize(x, rows, columns)
 
 
-def _divided(grad: Array, scale: Pair) -> tuple[Array, Size, Size]:
-    """A checked gradient, the size of the map it came from, and the scale between them."""
+def _unpool_backward(grad: Array, scale: Pair, axis_rows: AxisRows, engine: str | None) -> Array:
+    """The adjoint of `_unpool`: both axes transposed."""
     grad = arguments.images(grad, "grad")
     height, width = arguments.size_of(grad)
     scale_h, scale_w = checks.pair(scale, "scale", at_least=1)
     if height % scale_h or width % scale_w:
         raise ValueError(f"grad must have a size divisible by scale ({scale_h}, {scale_w}), got ({height}, {width})")
-    return grad, (height // scale_h, width // scale_w), (scale_h, scale_w)
+    rows = axis_rows(height // scale_h, scale_h, grad.dtype)
+    columns = axis_rows(width // scale_w, scale_w, grad.dtype)
+    return resolve(engine).resize(grad, rows.T, columns.T)
 
 
 EXAMPLES = [
