@@ -1,141 +1,247 @@
-"""A training step of FCN-8s beside PyTorch's: `python -m benchmarks.models` (needs PyTorch: `pip install '.[bench]'`).
+"""Whole networks beside PyTorch: `python -m benchmarks.models` (needs PyTorch: `pip install '.[bench]'`).
 
-Checks first that both compute the same loss. Then each round starts one process for each contender, in turn,
-so that their threads never meet and the machine's moods hit both; a process takes some steps (forward, loss, backward,
-Adam) and reports the median. Printed is the median over the rounds, and the ratio.
+A training step (forward, loss, backward, Adam) and an inference of two FCN-8s: a small one and one with VGG16's widths.
+Logits, loss and all gradients are computed by PyTorch in float64 first; a contender that differs from them by more than
+its tolerance is reported and not timed. Then npseg's engines and PyTorch take turns, each in a process of its own with
+the same number of threads (see `benchmarks.measuring`). A whole run (no option that leaves something out) rewrites
+`models.md` in `benchmarks/results`.
 """
 
 import argparse
-import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from tqdm import tqdm
 
-from npseg.models import fcn, vgg
-from npseg.nn import Graph, cross_entropy
-from npseg.training.optimisers import Adam
+from benchmarks import report
+from benchmarks.machine import description
+from benchmarks.measuring import Timing, Worker, interleaved
+from benchmarks.networks import GRADIENTS, INFERENCE, NETWORKS, OUTPUTS, QUICK, TRAINING, WORK, Network
+from benchmarks.npseg_side import DIRECT, WINOGRAD
+from benchmarks.sides import LAYOUTS
 
-WIDTHS, DEPTHS, FC6, CLASSES, RATE = (16, 32, 64, 128, 128), (2, 2, 3, 3, 3), 256, 11, 1e-3
-CONTENDERS = ("npseg", "pytorch", "pytorch channels_last")
+TOLERANCES = {WINOGRAD: {OUTPUTS: 1e-4, GRADIENTS: 2e-2}}
+TOLERANCE = {OUTPUTS: 1e-5, GRADIENTS: 2e-2}
+"""The largest difference over the largest entry that is right in any array. In gradients it is not only rounding: where
+two pixels of a pool are nearly equal, rounding decides which one of them a gradient goes to."""
+
+BOUNDS = {
+    ("small", TRAINING): (0.85, 0.6),
+    ("vgg16", TRAINING): (0.8, 0.55),
+    ("small", INFERENCE): (0.8, 0.5),
+    ("vgg16", INFERENCE): (0.8, 0.5),
+}
+"""The ratio npseg / PyTorch that must not be exceeded, and the one that is aimed at."""
+MEMORY_BOUNDS = 1.0, 0.7
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A library in one form: an engine with or without Winograd, or PyTorch in one memory layout."""
+
+    side: str
+    form: str
+
+    @property
+    def is_pytorch(self) -> bool:
+        return self.side in LAYOUTS
+
+    def __str__(self) -> str:
+        if self.is_pytorch:
+            return f"PyTorch {self.side}"
+        return f"npseg {self.side}" + (f", winograd {self.form}" if self.side == "numba" else "")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One network with one number of threads."""
+
+    network: Network
+    threads: int
+    times: Mapping[tuple[Contender, str], Timing]
+    """For each contender and kind of work."""
+    memory: Mapping[Contender, tuple[int, int]]
+    """For the first form of each side, bytes at the peak of a training step: of the process, and without libraries."""
+    wrong: Mapping[Contender, Mapping[str, float]]
+    """How far those that were not measured are from what is right."""
+
+
+def contenders_of(engines: Sequence[str]) -> list[Contender]:
+    """The engines, the compiled one in both forms, and PyTorch in both layouts."""
+    forms = {name: (WINOGRAD, DIRECT) if name == "numba" else (DIRECT,) for name in engines}
+    npseg = [Contender(name, form) for name in engines for form in forms[name]]
+    return npseg + [Contender(layout, "") for layout in LAYOUTS]
+
+
+@contextmanager
+def workers_of(network: Network, contenders: Sequence[Contender], threads: int) -> Iterator[dict[str, Worker]]:
+    """A process for each side, all started at once."""
+    with ExitStack() as stack:
+        workers = {}
+        for contender in contenders:
+            if contender.side in workers:
+                continue
+            place, *arguments = (
+                ("benchmarks.networks:PyTorchNetwork", network, contender.side, threads)
+                if contender.is_pytorch
+                else ("benchmarks.networks:NpsegNetwork", network, contender.side)
+            )
+            workers[contender.side] = stack.enter_context(Worker(str(place), *arguments, threads=threads))
+        yield workers
+
+
+def measure(
+    network: Network,
+    contenders: Sequence[Contender],
+    workers: Mapping[str, Worker],
+    threads: int,
+    work: Sequence[str],
+    rounds: int,
+    seconds: float,
+) -> Measurement:
+    """Check every contender, then measure its memory and its time."""
+    wrong = {name: sizes for name, sizes in deviations(contenders, workers).items() if not _is_right(name, sizes)}
+    right = [contender for contender in contenders if contender not in wrong]
+    memory: dict[Contender, tuple[int, int]] = {}
+    for contender in right:
+        if contender.side not in (measured.side for measured in memory):  # a second form inherits the first's memory
+            memory[contender] = workers[contender.side].call("memory", contender.form)
+    times: dict[tuple[Contender, str], Timing] = {}
+    for kind in work:
+        turns = {
+            contender: partial(workers[contender.side].call, "turn", contender.form, kind, seconds)
+            for contender in right
+        }
+        times |= {(contender, kind): timing for contender, timing in interleaved(turns, rounds).items()}
+    return Measurement(network, threads, times, memory, wrong)
+
+
+def deviations(contenders: Sequence[Contender], workers: Mapping[str, Worker]) -> dict[Contender, dict[str, float]]:
+    """How far each contender is from PyTorch in float64."""
+    with tempfile.TemporaryDirectory() as folder:
+        references = workers[LAYOUTS[0]].call("reference", Path(folder))
+        return {
+            contender: workers[contender.side].call("deviations", contender.form, references)
+            for contender in contenders
+        }
+
+
+def _is_right(contender: Contender, sizes: Mapping[str, float]) -> bool:
+    tolerance = TOLERANCES.get(contender.form, TOLERANCE)
+    return all(size <= tolerance[what] for what, size in sizes.items())
+
+
+def refuse_wrong(measurements: Sequence[Measurement]) -> None:
+    """End with an error where a result was wrong."""
+    wrong = [
+        f"{measurement.network.name}, {measurement.threads} threads, {contender}: {what} by {size:.1e}"
+        for measurement in measurements
+        for contender, sizes in measurement.wrong.items()
+        for what, size in sizes.items()
+    ]
+    if wrong:
+        raise SystemExit("wrong results, so they were not timed and nothing was written:\n" + "\n".join(wrong))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="processes of each contender (default: 5)")
-    parser.add_argument("--steps", type=int, default=12, help="steps timed in a process, after 3 others (default: 12)")
-    parser.add_argument("--size", type=int, default=128, help="height and width of the images (default: 128)")
-    parser.add_argument("--batch", type=int, default=4, help="images of a step (default: 4)")
-    parser.add_argument("--worker", choices=CONTENDERS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.worker:
-        print(json.dumps(median_step(options)))
-        return
-    check_loss(options)
-    times: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-    for _ in range(options.rounds):
-        for name in CONTENDERS:
-            command = [sys.executable, "-m", "benchmarks.models", *sys.argv[1:], "--worker", name]
-            times[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    report(times, options)
+    options = _options()
+    networks = [QUICK] if options.quick else [NETWORKS[name] for name in options.networks]
+    measurements: list[Measurement] = []
+    versions: dict[str, Any] = {}
+    runs = [(network, threads) for threads in options.threads for network in networks]
+    with tqdm(runs, unit="network", disable=None) as progress:
+        for network, threads in progress:
+            progress.set_postfix_str(f"{network.name}, {threads} threads")
+            engines = options.engines if threads == max(options.threads) else options.engines[:1]
+            contenders = contenders_of(engines)
+            with workers_of(network, contenders, threads) as workers:
+                versions |= {name: workers[name].call("versions") for name in workers if name not in versions}
+                seconds = options.seconds
+                measurements.append(measure(network, contenders, workers, threads, WORK, options.rounds, seconds))
+    refuse_wrong(measurements)
+    text = _report(measurements, description(versions, {}), options)
+    print(text)
+    folder = report.folder_of(options, whole=sys.argv[1:] == [])
+    if folder:
+        report.write_text(folder / "models.md", text)
 
 
-def network() -> Graph:
-    return fcn(vgg(WIDTHS, DEPTHS, FC6), CLASSES, 8)
+def _options() -> argparse.Namespace:
+    parser = report.parser(__doc__, rounds=3, seconds=0.4)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="which (default: both)")
+    report.add_engines(parser)
+    report.add_threads(parser)
+    return parser.parse_args()
 
 
-def batch(options: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    size = options.batch, options.size, options.size
-    return rng.standard_normal((size[0], 3, *size[1:]), dtype=np.float32), rng.integers(0, CLASSES, size)
+# ------------------------------------------------------------------------------------------------------------ reporting
 
 
-def check_loss(options: argparse.Namespace) -> None:
-    """Both must compute the same before either is timed."""
-    import torch
-
-    from benchmarks import pytorch_fcn
-
-    model, (x, labels) = network(), batch(options)
-    rng = np.random.default_rng(1)
-    for value in model.parameters.values():
-        value += rng.standard_normal(value.shape, dtype=np.float32) * np.float32(0.02)
-    mine, _ = cross_entropy(model(x), labels)
-    parameters = {name: torch.from_numpy(value) for name, value in model.parameters.items()}
-    scores = pytorch_fcn.logits(parameters, torch.from_numpy(x), DEPTHS, 8)
-    theirs = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels)).item()
-    if abs(mine - theirs) > 1e-4 * abs(theirs):
-        raise SystemExit(f"the losses differ, so timing them is pointless: npseg {mine}, PyTorch {theirs}")
-
-
-def median_step(options: argparse.Namespace) -> float:
-    """Seconds of one training step."""
-    step = npseg_step(options) if options.worker == "npseg" else pytorch_step(options)
-    seconds = []
-    for _ in range(3 + options.steps):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[3:])
+def _report(measurements: Sequence[Measurement], described: str, options: argparse.Namespace) -> str:
+    parts = [
+        "# Networks beside PyTorch\n",
+        f"`{report.command('benchmarks.models')}`\n\n{described}\n",
+        f"Milliseconds in float32, the median over {options.rounds} rounds of each round's median, and the 10th "
+        "percentile; contenders in turn, in processes of their own. A training step is forward, loss, backward and "
+        "Adam (PyTorch's is its fused one); inference is PyTorch's in `torch.inference_mode()`. *Ratio* is to "
+        "PyTorch's better form (below 1, npseg is ahead; bold, above its bound). Memory is the process's peak in a "
+        "training step, and this without what its libraries take; the ratio is of whole processes. Before it was "
+        "timed, everything was compared with PyTorch in float64: logits and loss differ by at most "
+        f"{TOLERANCE[OUTPUTS]:g} of their largest entry, every gradient by {TOLERANCE[GRADIENTS]:g} (with Winograd "
+        f"{TOLERANCES[WINOGRAD][OUTPUTS]:g} and {TOLERANCES[WINOGRAD][GRADIENTS]:g}); gradients by more than rounding, "
+        "because it decides which one of two nearly equal pixels of a pool gets one.\n",
+    ]
+    for measurement in measurements:
+        threads = f"{measurement.threads} thread{'s' if measurement.threads > 1 else ''}"
+        parts.append(f"## {measurement.network.describe()}; {threads}\n")
+        parts += [_times(measurement, work) for work in WORK]
+        parts.append(_memory(measurement))
+    return "\n".join(parts)
 
 
-def npseg_step(options: argparse.Namespace) -> Callable[[], None]:
-    model, optimiser, (x, labels), rng = network(), Adam(), batch(options), np.random.default_rng(0)
-
-    def step() -> None:
-        logits, saved = model.forward(x, training=True, rng=rng)
-        _, grad = cross_entropy(logits, labels)
-        optimiser.update(model.parameters, model.backward(grad, saved), RATE)
-
-    return step
-
-
-def pytorch_step(options: argparse.Namespace) -> Callable[[], None]:
-    import torch
-
-    from benchmarks import pytorch_fcn
-
-    torch.set_num_threads(os.cpu_count() or 1)
-    layout = torch.channels_last if "channels_last" in options.worker else torch.contiguous_format
-    images, labels = (torch.from_numpy(array) for array in batch(options))
-    images = images.contiguous(memory_format=layout)
-    parameters = {
-        name: torch.from_numpy(value).contiguous(memory_format=layout if value.ndim == 4 else torch.contiguous_format)
-        for name, value in network().parameters.items()
-    }
-    for tensor in parameters.values():
-        tensor.requires_grad_()
-    optimiser = torch.optim.Adam(parameters.values(), RATE)
-
-    def step() -> None:
-        optimiser.zero_grad()
-        logits = pytorch_fcn.logits(parameters, images, DEPTHS, 8, dropout=0.5)
-        torch.nn.functional.cross_entropy(logits, labels).backward()
-        optimiser.step()
-
-    return step
-
-
-def report(times: dict[str, list[float]], options: argparse.Namespace) -> None:
-    import torch
-
-    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
-    peer = min(medians["pytorch"], medians["pytorch channels_last"])
-    print(
-        f"FCN-8s, widths {'/'.join(map(str, WIDTHS))}, {options.size}x{options.size}, batch {options.batch}, float32; "
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, "
-        f"PyTorch {torch.__version__}; median of {options.rounds} processes\n"
+def better_pytorch(measurement: Measurement, work: str) -> Timing:
+    """The time of PyTorch's better form."""
+    return min(
+        (timing for (contender, kind), timing in measurement.times.items() if contender.is_pytorch and kind == work),
+        key=lambda timing: timing.median,
     )
-    print("| training step | milliseconds | fastest, slowest process | ratio to PyTorch's better form |")
-    print("|---|---|---|---|")
-    for name, seconds in times.items():
-        spread = f"{1000 * min(seconds):.0f}, {1000 * max(seconds):.0f}"
-        print(f"| {name} | {1000 * medians[name]:.0f} | {spread} | {medians[name] / peer:.2f} |")
+
+
+def _times(measurement: Measurement, work: str) -> str:
+    peer = better_pytorch(measurement, work).median
+    bounds = BOUNDS.get((measurement.network.name, work))
+    rows = []
+    for (contender, kind), timing in measurement.times.items():
+        if kind == work:
+            bound = bounds[0] if bounds and contender.side == "numba" and contender.form == WINOGRAD else None
+            milliseconds = report.milliseconds(timing.median), report.milliseconds(timing.tenth)
+            rows.append([str(contender), *milliseconds, report.ratio(timing.median / peer, bound)])
+    return report.table([f"{work}{_wanted(bounds)}", "median", "10th percentile", "ratio"], rows)
+
+
+def _memory(measurement: Measurement) -> str:
+    peer = min(total for contender, (total, _) in measurement.memory.items() if contender.is_pytorch)
+    rows = []
+    for contender, (total, own) in measurement.memory.items():
+        bound = MEMORY_BOUNDS[0] if contender.side == "numba" and contender.form == WINOGRAD else None
+        rows.append([str(contender), f"{total / 2**20:.0f}", f"{own / 2**20:.0f}", report.ratio(total / peer, bound)])
+    headers = [
+        f"memory of the training step, MiB{_wanted(MEMORY_BOUNDS)}",
+        "process",
+        "without libraries",
+        "ratio of processes",
+    ]
+    return report.table(headers, rows)
+
+
+def _wanted(bounds: tuple[float, float] | None) -> str:
+    return f" (bound {bounds[0]:.2f}, aim {bounds[1]:.2f})" if bounds else ""
 
 
 if __name__ == "__main__":

@@ -27,10 +27,10 @@ def logits(
         for number in range(1, depth + 1):
             name = f"conv{stage}_{number}"
             padding = 100 if paper and name == "conv1_1" else 1
-            h = F.relu(F.conv2d(h, p[f"{name}.weight"], p[f"{name}.bias"], padding=padding))
+            h = F.relu_(F.conv2d(h, p[f"{name}.weight"], p[f"{name}.bias"], padding=padding))
         h = pools[stage] = F.max_pool2d(h, 2, ceil_mode=True)
-    h = F.dropout(F.relu(F.conv2d(h, p["fc6.weight"], p["fc6.bias"], padding=0 if paper else 3)), dropout)
-    h = F.dropout(F.relu(F.conv2d(h, p["fc7.weight"], p["fc7.bias"])), dropout)
+    h = F.dropout(F.relu_(F.conv2d(h, p["fc6.weight"], p["fc6.bias"], padding=0 if paper else 3)), dropout)
+    h = F.dropout(F.relu_(F.conv2d(h, p["fc7.weight"], p["fc7.bias"])), dropout)
     h = F.conv2d(h, p["score_fr.weight"], p["score_fr.bias"])
 
     def enlarged(h: torch.Tensor, name: str, factor: int) -> torch.Tensor:

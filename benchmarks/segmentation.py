@@ -52,7 +52,8 @@ def train(folder: Path, flags: list[str]) -> float:
 
 def last_validation(folder: Path) -> dict[str, Any]:
     records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    return [record["val"] for record in records if "val" in record][-1]
+    validations: list[dict[str, Any]] = [record["val"] for record in records if "val" in record]
+    return validations[-1]
 
 
 def row(name: str, metrics: dict[str, Any], seconds: float | None = None) -> str:

@@ -4,12 +4,21 @@
 built from them; `npseg.training` and `npseg.data` make them learn.
 """
 
-from npseg.engines import engines, get_column_limit, get_engine, set_column_limit, set_engine, use_engine
+from npseg.engines import (
+    engine_info,
+    engines,
+    get_column_limit,
+    get_engine,
+    set_column_limit,
+    set_engine,
+    use_engine,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "engine_info",
     "engines",
     "get_column_limit",
     "get_engine",

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +86,10 @@ def train(options: argparse.Namespace) -> int:
     state, settings = run.state, run.state.settings
     print(
         f"{sum(array.size for array in state.model.parameters.values()):,} parameters, {state.samples:,} images of "
-        f"{len(state.task.classes)} classes, {settings.steps - state.step:,} steps to go, engine {settings.engine}"
+        f"{len(state.task.classes)} classes, {settings.steps - state.step:,} steps to go"
     )
+    with _engine(settings.engine, settings.winograd):
+        print(f"Engine: {_engine_summary()}")
     print(f"Run folder: {run.folder}", flush=True)
     if not _train_with_progress_bar(run):
         print(f"Stopped and saved after step {state.step}. Go on with: npseg train --resume {run.folder}")
@@ -114,7 +116,7 @@ def evaluate(options: argparse.Namespace) -> int:
         return cached(dataset)
 
     dataset, training = open_split(options.split), open_split("train")
-    with _engine(options.engine):
+    with _engine(options.engine, options.winograd):
         counts = evaluation.confusion(model, dataset, task.normalise, batch_size=options.batch_size)
     result = evaluation.beside_baselines(counts.metrics(), baselines.evaluate(baselines.learn(training), dataset))
     if options.json:
@@ -134,7 +136,7 @@ def predict(options: argparse.Namespace) -> int:
     targets = _prediction_paths(options.images, options.output)
     model, task = checkpoints.load_network(checkpoints.locate(options.network))
     options.output.mkdir(parents=True, exist_ok=True)
-    with _engine(options.engine):
+    with _engine(options.engine, options.winograd):
         for image_path, (label_path, overlay_path) in targets.items():
             image = pictures.read_image(image_path)
             labels = segment(model, [image], task.normalise)[0]
@@ -174,7 +176,7 @@ def _resume(given: Mapping[str, Any]) -> "Run":
     folder = given["resume"]
     if given.get("output", folder).resolve() != folder.resolve():
         raise UsageError("--resume goes on in the run's own folder, --output cannot name another")
-    changes = {name: given[name] for name in ("steps", "checkpoint_every", "engine") if name in given}
+    changes = {name: given[name] for name in ("steps", "checkpoint_every", "engine", "winograd") if name in given}
     for name in given.keys() - changes.keys() - {"resume", "output"}:
         raise UsageError(f"--resume goes on as the run began, {_flag(name)} cannot be given with it")
     return Run.resume(folder, **changes)
@@ -245,7 +247,12 @@ def _train_with_progress_bar(run: "Run") -> bool:
 
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a log file keeps every update
     with tqdm(
-        total=run.state.settings.steps, initial=run.state.step, unit="step", dynamic_ncols=True, mininterval=seconds
+        total=run.state.settings.steps,
+        initial=run.state.step,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=seconds,
+        delay=1e-9,  # not before the first step is done, which may have to say that it compiles
     ) as bar:
 
         def observe(record: Mapping[str, Any]) -> None:
@@ -277,7 +284,7 @@ def _draw_figures(run: "Run") -> None:
     model, task = checkpoints.load_network(checkpoints.locate(run.folder))
     number = len(run.validation)
     shown = [run.validation[index * number // 6] for index in range(6)] if number > 6 else list(each(run.validation))
-    with _engine(run.state.settings.engine):
+    with _engine(run.state.settings.engine, run.state.settings.winograd):
         predictions = [segment(model, [sample.image], task.normalise)[0] for sample in shown]
     samples = [(image, labels, prediction) for (image, labels, _), prediction in zip(shown, predictions, strict=True)]
     run_figures.curves(run.records(), run.folder / "curves.png")
@@ -314,11 +321,26 @@ def _prediction_paths(images: Sequence[Path], folder: Path) -> dict[Path, tuple[
     return targets
 
 
-def _engine(name: str | None) -> AbstractContextManager[Any]:
-    """The engine of a flag, or the current one."""
+def _engine(name: str | None, winograd: str | None) -> AbstractContextManager[Any]:
+    """The engine that the flags ask for; what they leave open stays as it is."""
     from npseg import use_engine
+    from npseg.engines import choose
 
-    return nullcontext() if name is None else use_engine(name)
+    chosen = choose(name, **({} if winograd is None else {"winograd": winograd}))
+    return use_engine(chosen.name, **chosen.options)
+
+
+def _engine_summary() -> str:
+    """The current engine in one line."""
+    from npseg import engine_info
+
+    info = engine_info()
+    if info["engine"] == "numba":
+        return (
+            f"numba {info['numba']}, {info['processor']} with vectors of {info['vector_bits']} bits, threads "
+            f"{info['threads']} ({info['threading_layer']}), winograd {info['winograd_in_networks']}"
+        )
+    return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
 COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict}

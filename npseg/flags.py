@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+WINOGRAD = ("off", "f2", "f4")
 SHAPES = "shapes"
 SHAPES_COUNT = {"train": 5000, "val": 200}
 
@@ -99,7 +100,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="RUN",
         help="go on with this run, bit for bit as if it had never stopped; of the other flags only --steps, "
-        "--checkpoint-every and --engine may be given",
+        "--checkpoint-every, --engine and --winograd may be given",
     )
     run.add_argument(
         "--steps",
@@ -318,7 +319,13 @@ def _add_engine(parser: "argparse._ActionsContainer") -> None:
     parser.add_argument(
         "--engine",
         metavar="NAME",
-        help="who computes: loops, im2col or sparse (default: im2col)",
+        help="who computes: loops, im2col, sparse, or numba where Numba is installed (default: numba, else im2col)",
+    )
+    parser.add_argument(
+        "--winograd",
+        choices=WINOGRAD,
+        help="how far the numba engine may go with Winograd's convolutions, which multiply less but round more: not at "
+        "all, or in tiles of 2x2 or 4x4 (default: f4)",
     )
 
 

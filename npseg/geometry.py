@@ -218,7 +218,7 @@ def _padded(axes: tuple[Axis, Axis], sides: Sides) -> Window:
 
 def _same_padding(axis: Axis, size: int) -> tuple[int, int]:
     """TensorFlow's: just enough for ceil(size / stride) outputs, the odd pixel at the end."""
-    total = max((_ceil_divide(size, axis.stride) - 1) * axis.stride + axis.extent - size, 0)
+    total = max((ceil_divide(size, axis.stride) - 1) * axis.stride + axis.extent - size, 0)
     return total // 2, total - total // 2
 
 
@@ -247,7 +247,7 @@ def pooling_window(
 
 def _ceil_axis(axis: Axis, size: int, name: str) -> Axis:
     """Round the number of outputs up, but drop a last window that would start past the image and its first padding."""
-    outputs = _ceil_divide(size + axis.before + axis.after - axis.extent, axis.stride) + 1
+    outputs = ceil_divide(size + axis.before + axis.after - axis.extent, axis.stride) + 1
     if (outputs - 1) * axis.stride >= size + axis.before:
         outputs -= 1
     _check_output(axis, size, outputs, name, "kernel_size", rounding="ceil")
@@ -316,7 +316,8 @@ def check_real_pixels(window: Window, input_size: Size) -> None:
                 )
 
 
-def _ceil_divide(a: int, b: int) -> int:
+def ceil_divide(a: int, b: int) -> int:
+    """The quotient, rounded up."""
     return -(-a // b)
 
 

@@ -11,7 +11,7 @@ import npseg
 ROOT = Path(npseg.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-LEAVES = {"checks", "files", "randomness"}
+LEAVES = {"buffers", "checks", "files", "randomness"}
 CHAIN = ["geometry", "matrices", "engines", "ops", "nn", "models"]
 # `import npseg` itself only re-exports the choice of an engine.
 OPERATIONS = {"geometry", "matrices", "engines", "ops", "npseg"}
@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 LIBRARIES = {"numpy", "matplotlib", "PIL", "tqdm"}
-OPTIONAL = {"scipy": "matrices", "numba": "engines"}
+OPTIONAL = {"scipy": "matrices", "numba": "engines", "llvmlite": "engines"}
 
 
 def part_of(module: str) -> str:

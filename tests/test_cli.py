@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import signal
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from npseg import cli
+from npseg import engines as npseg_engines
 from npseg.models import files, vgg
 from npseg.training import checkpoints
 
@@ -169,6 +171,7 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
         "validate_every": 2,
         "checkpoint_every": 1,
         "engine": "sparse",
+        "winograd": None,
     }
     assert config["network"] == {
         "stride": 32,
@@ -252,6 +255,46 @@ def test_resume_goes_on_bit_for_bit(tmp_path, folder):
     assert (tmp_path / "parts" / "log.jsonl").read_bytes() == (tmp_path / "whole" / "log.jsonl").read_bytes()
     assert train("--resume", tmp_path / "parts", "--output", tmp_path / "parts") == 0  # nothing left to do
     assert len(losses(tmp_path / "parts")) == 6
+
+
+@pytest.mark.parametrize("engine", npseg_engines())
+def test_train_says_which_engine_computes(tmp_path, folder, engine, capsys):
+    common = ["--data", str(folder), "--steps", "1", *TINY, "--engine", engine]
+    assert cli.main(["train", *common, "--output", str(tmp_path / "run")]) == 0
+    [line] = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Engine: ")]
+    assert line.startswith(f"Engine: {engine}")
+    if engine == "numba":
+        assert re.search(r"numba [\d.]+, \S+ with vectors of \d+ bits, threads \d+ \(\w+\), winograd f4", line)
+    if engine == "im2col":
+        assert "blas" in line.lower() or "accelerate" in line
+
+
+@pytest.mark.skipif("numba" not in npseg_engines(), reason="Numba is not installed")
+def test_winograd_is_recorded_and_survives_a_resume(tmp_path, folder):
+    def train(*arguments):
+        return cli.main(["train", *map(str, arguments)])
+
+    def recorded(output):
+        config = json.loads((output / "config.json").read_text())["training"]
+        settings = checkpoints.load(output / "checkpoint.npz").settings
+        assert (settings.engine, settings.winograd) == (config["engine"], config["winograd"])
+        return settings.engine, settings.winograd
+
+    common = ["--data", folder, *TINY, "--steps", 1, "--engine", "numba"]
+    assert train(*common, "--output", tmp_path / "usual") == 0
+    assert recorded(tmp_path / "usual") == ("numba", "f4")
+    assert train(*common, "--output", tmp_path / "run", "--winograd", "f2") == 0
+    assert recorded(tmp_path / "run") == ("numba", "f2")
+    for step, flags, expected in (
+        (2, [], ("numba", "f2")),
+        (3, ["--winograd", "off"], ("numba", "off")),
+        (4, [], ("numba", "off")),
+        (5, ["--engine", "im2col"], ("im2col", None)),
+        (6, [], ("im2col", None)),
+        (7, ["--engine", "numba"], ("numba", "f4")),
+    ):
+        assert train("--resume", tmp_path / "run", "--steps", step, *flags) == 0
+        assert recorded(tmp_path / "run") == expected
 
 
 @pytest.mark.parametrize("steps_before", [0, 1, 9])
@@ -470,6 +513,7 @@ def test_predict_never_overwrites_an_image(tmp_path, run, folder, capsys):
         (["train", "--steps", "many"], "argument --steps"),
         (["train", "--step", "3"], "unrecognized arguments: --step 3"),
         (["train", "--stride", "4"], "argument --stride"),
+        (["train", "--winograd", "f8"], "argument --winograd: invalid choice: 'f8' (choose from"),
         (["train", "--widths", "1", "2"], "argument --widths: expected 5 arguments"),
         (["train", "--class-weights", "heavy"], "argument --class-weights"),
         (["train", "--momentum", "0.5"], "--momentum has no meaning with --optimizer adam"),
@@ -496,7 +540,8 @@ def test_other_errors_are_one_line_and_status_1(tmp_path, run, folder, capsys, m
         (["train", "--resume", "none"], "none: no run to resume"),
         (["train", "--resume", run, "--steps", "3"], "has made 4 steps already, more than 3"),
         (["train", "--data", "none"], "none"),
-        (["train", "--engine", "fast"], "engine must be one of"),
+        (["train", "--engine", "fast"], "engine name must be one of"),
+        (["train", "--engine", "sparse", "--winograd", "f2"], "engine 'sparse' has no option 'winograd'; it has none"),
         (["train", "--dropout", "1"], "dropout"),
         (["train", "--learning-rate", "nan"], "learning_rate"),
         (["train", "--scale", "2", "1"], "high must be at least 2.0, got 1.0"),
@@ -508,14 +553,32 @@ def test_other_errors_are_one_line_and_status_1(tmp_path, run, folder, capsys, m
         (["evaluate", run, "--split", "test"], "test"),
         (["evaluate", run, "--data", "none"], "none"),
         (["evaluate", run, "--engine", "fast"], "engine name must be one of"),
+        (["evaluate", run, "--engine", "im2col", "--winograd", "off"], "engine 'im2col' has no option 'winograd'"),
         (["predict", run, "none.png"], "none.png"),
         (["predict", run, "broken.png"], "broken.png"),
+        (["predict", run, folder / "images" / "photo0.png", "--engine", "loops", "--winograd", "f4"], "no option"),
         (["predict", "none", folder / "images" / "photo0.png"], "none: No such file or directory"),
     ):
         status, error = error_of(arguments, capsys)
         assert (status, arguments) == (1, arguments)
         assert message in error
     assert not Path("runs").exists()
+
+
+def test_a_run_whose_engine_is_not_here_asks_for_another(tmp_path, folder, capsys):
+    """As one trained where Numba is installed, and resumed where it is not."""
+    output = tmp_path / "run"
+    assert cli.main(["train", "--data", str(folder), "--output", str(output), "--steps", "1", *TINY]) == 0
+    state = checkpoints.load(output / "checkpoint.npz")
+    state.settings = dataclasses.replace(state.settings, engine="punched cards", winograd="f4")
+    checkpoints.save(state, output / "checkpoint.npz")
+    capsys.readouterr()
+    status, error = error_of(["train", "--resume", output, "--steps", "2"], capsys)
+    assert status == 1
+    assert f"{output}: cannot go on with its engine, name another (--engine): " in error
+    assert "'punched cards'" in error
+    assert cli.main(["train", "--resume", str(output), "--steps", "2", "--engine", "im2col"]) == 0
+    assert checkpoints.load(output / "checkpoint.npz").settings.engine == "im2col"
 
 
 def test_data_that_has_moved_away_is_named(tmp_path, capsys):
@@ -538,7 +601,8 @@ def test_help_is_quick_and_needs_no_heavy_module(command):
         "import sys; from npseg import cli\n"
         "try: cli.main(sys.argv[1:] + ['--help'])\n"
         "except SystemExit as leaving: assert leaving.code == 0\n"
-        "heavy = {'matplotlib', 'PIL', 'tqdm', 'npseg.training', 'npseg.models', 'npseg.ops'} & sys.modules.keys()\n"
+        "heavy = {'matplotlib', 'PIL', 'tqdm', 'numba', 'npseg.training', 'npseg.models', 'npseg.ops'}\n"
+        "heavy &= sys.modules.keys()\n"
         "assert not heavy, heavy"
     )
     process = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True)

@@ -2,7 +2,7 @@
 
 | kernel | what it computes |
 |---|---|
-| `conv(x, weight, window, groups)` | the convolution |
+| `conv(x, weight, window, groups, bias, relu)` | the convolution; then bias and ReLU, if any |
 | `conv_grad_input(grad, weight, size, window, groups)` | its adjoint in x: also the transposed convolution |
 | `conv_grad_weight(x, grad, window, groups)` | its adjoint in the weight |
 | `max_pool(x, window)` | the maximum of each window, and its flat position |
@@ -14,25 +14,34 @@ Kernels trust their arguments: `npseg.ops` has checked them. What an operation k
 depend on the engine, so forward and backward may run on different ones.
 """
 
-from collections.abc import Iterator, Mapping
+import importlib
+import importlib.util
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol, cast
+
+import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.engines import im2col, loops, sparse
+from npseg.engines import choice, im2col, loops, sparse
+from npseg.engines.choice import Choice
 from npseg.engines.im2col import get_column_limit, set_column_limit
 from npseg.geometry import Size, Window
 from npseg.matrices import SparseMatrix
 
 __all__ = [
     "Engine",
+    "choose",
+    "engine_info",
     "engines",
     "get_column_limit",
     "get_engine",
+    "own_form",
     "resolve",
+    "running_network",
     "set_column_limit",
     "set_engine",
     "use_engine",
@@ -45,7 +54,9 @@ class Engine(Protocol):
     OPTIONS: Mapping[str, tuple[Any, ...]]
     """The engine's own options, each with the values it takes."""
 
-    def conv(self, x: Array, weight: Array, window: Window, groups: int) -> Array: ...  # noqa: D102
+    def conv(  # noqa: D102
+        self, x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False
+    ) -> Array: ...
 
     def conv_grad_input(self, grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array: ...  # noqa: D102
 
@@ -60,37 +71,43 @@ class Engine(Protocol):
     def resize(self, x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array: ...  # noqa: D102
 
 
-_ENGINES: dict[str, Engine] = {
+_NUMPY_ENGINES: dict[str, Engine] = {
     "loops": cast(Engine, loops),
     "im2col": cast(Engine, im2col),
     "sparse": cast(Engine, sparse),
 }
 
-
-@dataclass(frozen=True)
-class _Choice:
-    """The engine in use and its options."""
-
-    name: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+_unusable: dict[str, str] = {}
+"""Why engines that npseg has are not in `engines()`."""
 
 
-_DEFAULT = _Choice("im2col")
-_current: ContextVar[_Choice] = ContextVar("engine", default=_DEFAULT)
+@cache
+def _compiled() -> Engine | None:
+    """The engine compiled by Numba, loaded when it is first asked for; None where Numba is missing or unusable."""
+    try:
+        return cast(Engine, importlib.import_module("npseg.engines.numba"))
+    except Exception as error:  # Numba refuses other versions of NumPy and LLVM, each in its own way
+        if importlib.util.find_spec("numba") is None:
+            _unusable["numba"] = "Numba is not installed (pip install numba)"
+        else:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            _unusable["numba"] = f"Numba is installed, but cannot be used: {reason}"
+            warnings.warn(f"the engine 'numba' cannot be used: {reason}", RuntimeWarning, stacklevel=2)
+        return None
 
 
 def engines() -> tuple[str, ...]:
-    """The names of the engines on this machine.
+    """The names of the engines on this machine; "numba" is there where Numba is installed.
 
-    >>> engines()
+    >>> engines()[:3]
     ('loops', 'im2col', 'sparse')
     """
-    return tuple(_ENGINES)
+    return (*_NUMPY_ENGINES, "numba") if _compiled() else tuple(_NUMPY_ENGINES)
 
 
 def get_engine() -> str:
     """The name of this context's engine."""
-    return _current.get().name
+    return _current().name
 
 
 def set_engine(name: str, **options: Any) -> None:
@@ -98,13 +115,13 @@ def set_engine(name: str, **options: Any) -> None:
 
     Args:
         name: one of `engines()`.
-        options: the engine's own.
+        options: the engine's own; see `choose`.
 
     Raises:
         ValueError: no such engine or option.
         TypeError: the name is not a string.
     """
-    _current.set(_chosen(name, options))
+    choice.current.set(_chosen(name, options))
 
 
 @contextmanager
@@ -115,23 +132,110 @@ def use_engine(name: str, **options: Any) -> Iterator[None]:
     ...     get_engine()
     'sparse'
     """
-    token = _current.set(_chosen(name, options))
+    token = choice.current.set(_chosen(name, options))
     try:
         yield
     finally:
-        _current.reset(token)
+        choice.current.reset(token)
+
+
+def choose(name: str | None, **options: Any) -> Choice:
+    """An engine and its options, checked, for use later.
+
+    Only "numba" has an option: `winograd`, one of "off", "f2" and "f4", says which form of Winograd's algorithm its
+    3x3 convolutions of float32 may use, from none to the fastest; what is not given is "off" for single operations and
+    "f4" in networks.
+
+    Args:
+        name: one of `engines()`; None is the current one, whose options stay where they are not given.
+        options: the engine's own.
+
+    Raises:
+        ValueError: no such engine or option.
+        TypeError: the name is not a string.
+    """
+    if name is not None:
+        return _chosen(name, options)
+    current = _current()
+    return _chosen(current.name, {**current.options, **options})
+
+
+@contextmanager
+def running_network() -> Iterator[None]:
+    """Tell the engine, inside a `with` block, that a network is running: it may then compute less exactly, but faster.
+
+    What it does is its own choice; options that were set for it hold all the same.
+    """
+    token = choice.networks.set(True)
+    try:
+        yield
+    finally:
+        choice.networks.reset(token)
 
 
 def resolve(name: str | None) -> Engine:
     """The engine of this name, or the current one for None."""
-    return _ENGINES[_current.get().name if name is None else checks.choice(name, "engine", engines())]
+    name = _current().name if name is None else _known(name, "engine")
+    return _NUMPY_ENGINES.get(name) or cast(Engine, _compiled())
 
 
-def _chosen(name: str, options: Mapping[str, Any]) -> _Choice:
-    accepted = _ENGINES[checks.choice(name, "engine name", engines())].OPTIONS
+def own_form(operation: str) -> Callable[..., Any] | None:
+    """The current engine's own form of an operation that `npseg.ops` writes in NumPy; None where it has none.
+
+    Such a form computes the same in one pass over memory.
+    """
+    return getattr(resolve(None), operation, None)
+
+
+def engine_info() -> dict[str, Any]:
+    """What the current engine is made of on this machine, and what it has chosen.
+
+    Returns:
+        `engine`, its name, and the version of `numpy`; then with "numba" the versions of `numba` and `llvmlite`, the
+        `processor` that it compiles for, `vector_bits` of that processor's registers, the `tile` of products that it
+        holds in them (rows and float32 columns), the number of `threads` and Numba's `threading_layer`, the
+        `cache_folder` of compiled kernels (None where none can be written), `winograd` of single operations and
+        `winograd_in_networks`; with "im2col" the `blas` that multiplies its matrices and the `column_limit` in bytes.
+
+    >>> with use_engine("loops"):
+    ...     sorted(engine_info())
+    ['engine', 'numpy']
+    """
+    name = get_engine()
+    general = {"engine": name, "numpy": np.__version__}
+    if name == "numba":
+        return {**general, **importlib.import_module("npseg.engines.numba.information").describe()}
+    if name == "im2col":
+        return general | {"blas": _blas(), "column_limit": get_column_limit()}
+    return general
+
+
+def _blas() -> str:
+    """The library that multiplies NumPy's matrices."""
+    configuration = cast(dict[str, Any], np.show_config(mode="dicts"))
+    blas = configuration.get("Build Dependencies", {}).get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _current() -> Choice:
+    """The context's choice, or the default: "numba" where it can be used, else "im2col"."""
+    return choice.current.get() or Choice("numba" if _compiled() else "im2col")
+
+
+def _chosen(name: str, options: Mapping[str, Any]) -> Choice:
+    accepted = resolve(_known(name, "engine name")).OPTIONS
     for option, value in options.items():
         if option not in accepted:
-            raise ValueError(f"engine {name!r} has no option {option!r}; its options are {tuple(accepted)}")
+            has = f"its options are {tuple(accepted)}" if accepted else "it has none"
+            raise ValueError(f"engine {name!r} has no option {option!r}; {has}")
         if value not in accepted[option]:
             raise ValueError(f"{option} must be one of {accepted[option]}, got {value!r}")
-    return _Choice(name, dict(options))
+    return Choice(name, dict(options))
+
+
+def _known(name: Any, argument: str) -> str:
+    """The name of an engine of this machine; the error says why one that npseg has is not there."""
+    known = engines()
+    if isinstance(name, str) and name in _unusable:
+        raise ValueError(f"{argument} must be one of {known}, got {name!r}: {_unusable[name]}")
+    return checks.choice(name, argument, known)

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from npseg import checks
+from npseg import buffers, checks
 from npseg.checks import Array
+from npseg.engines.finishing import finished
 from npseg.geometry import Axis, Size, Window
 from npseg.matrices import SparseMatrix
 
@@ -98,21 +99,23 @@ def _column_blocks(x: Array, output_size: Size, window: Window) -> Iterator[tupl
         entries = int(np.prod(shape))
         if entries > len(buffer):
             checks.fits_memory(shape, x.itemsize, "x", "the columns")
-            buffer = np.empty(entries, x.dtype)
+            buffer = buffers.empty((entries,), x.dtype)
         columns = buffer[:entries].reshape(shape)
         fill_columns(columns, images, window.from_row(block.rows.start))
         yield block, columns
 
 
-def conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
-    """(N, C_out, H_out, W_out): the weight matrix times the columns."""
+def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False) -> Array:
+    """(N, C_out, H_out, W_out): the weight matrix times the columns; then, block by block, the bias and the ReLU."""
     out_channels = weight.shape[0]
     output_size = window.output_size((x.shape[2], x.shape[3]))
-    y = np.empty((len(x), out_channels, *output_size), x.dtype)
+    y = buffers.empty((len(x), out_channels, *output_size), x.dtype)
     weights = weight.reshape(groups, out_channels // groups, -1)
     for block, columns in _column_blocks(x, output_size, window):
         product = weights @ columns.reshape(groups, weights.shape[2], -1)
-        y[block.images, :, block.rows] = _batch_first(product, out_channels, columns.shape[3:])
+        part = y[block.images, :, block.rows]
+        part[...] = _batch_first(product, out_channels, columns.shape[3:])
+        finished(part, bias, relu)
     return y
 
 
@@ -120,7 +123,7 @@ def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, grou
     """(N, C_in, H, W): the transposed weight matrix times the gradient gives columns, and columns add to an image."""
     out_channels, group_channels = weight.shape[:2]
     channels = group_channels * groups
-    grad_x = np.zeros((len(grad), channels, *size), grad.dtype)
+    grad_x = buffers.zeros((len(grad), channels, *size), grad.dtype)
     transposed = weight.reshape(groups, out_channels // groups, -1).transpose(0, 2, 1)
     for block in blocks(len(grad), (grad.shape[2], grad.shape[3]), channels * window.area * grad.itemsize):
         part = grad[block.images, :, block.rows]

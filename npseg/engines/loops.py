@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npseg.checks import Array
+from npseg.engines.finishing import finished
 from npseg.geometry import Axis, Size, Window
 from npseg.matrices import SparseMatrix
 
@@ -49,14 +50,14 @@ def _line(axis: Axis, output: int, size: int) -> Iterator[tuple[int, int]]:
         yield k, axis.position(output, k)
 
 
-def conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
-    """(N, C_out, H_out, W_out): each output is the sum of its window's products."""
+def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False) -> Array:
+    """(N, C_out, H_out, W_out): each output is the sum of its window's products; then the bias, and the ReLU."""
     input_size = x.shape[2], x.shape[3]
     output_size = window.output_size(input_size)
     y = np.zeros((x.shape[0], weight.shape[0], *output_size), x.dtype)
     for tap in taps(x.shape[0], weight.shape, input_size, output_size, window, groups):
         y[tap.output] += x[tap.input] * weight[tap.weight]
-    return y
+    return finished(y, bias, relu)
 
 
 def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
+from npseg.engines.finishing import finished
 from npseg.geometry import Size, Window
 from npseg.matrices import SparseMatrix
 from npseg.matrices.convolution import convolution_matrix, convolution_taps
@@ -23,12 +24,12 @@ from npseg.matrices.sparse_matrix import kronecker
 OPTIONS: dict[str, tuple[Any, ...]] = {}
 
 
-def conv(x: Array, weight: Array, window: Window, groups: int) -> Array:
-    """(N, C_out, H_out, W_out) = A x."""
+def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False) -> Array:
+    """(N, C_out, H_out, W_out) = A x, then the bias, and the ReLU."""
     input_size = x.shape[2], x.shape[3]
     output_size = window.output_size(input_size)
     matrix = convolution_matrix(window, input_size, output_size, weight, groups, "weight")
-    return _apply(matrix, x, (weight.shape[0], *output_size))
+    return finished(_apply(matrix, x, (weight.shape[0], *output_size)), bias, relu)
 
 
 def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:

@@ -1,6 +1,8 @@
 """Pooling: the selection that max pooling made, and the means of average pooling, an axis at a time."""
 
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -59,6 +61,7 @@ def window_rows(axis: Axis, size: int, dtype: DTypeLike) -> SparseMatrix:
     )
 
 
+@lru_cache(maxsize=32)
 def averaging_rows(axis: Axis, asked: Axis, size: int, *, count_padding: bool, dtype: DTypeLike) -> SparseMatrix:
     """One axis of average pooling, (outputs, size): each row holds 1 / count at the pixels of its window.
 
@@ -105,13 +108,12 @@ def avg_pool2d_matrix(
     asked, window = pooling_window(kernel_size, input_size, stride=stride, padding=padding, ceil_mode=ceil_mode)
     blamed = "padding" if window.mostly_padding(input_size) else "input_size"
     checks.fits_memory(window.output_size(input_size), 8, blamed, "the sparse matrix's rows")
-    dtype = checks.float_dtype(dtype, "dtype")
-    rows, columns = averaging_axes(asked, window, input_size, count_include_pad, dtype)
+    rows, columns = averaging_axes(asked, window, input_size, count_include_pad, checks.float_dtype(dtype, "dtype"))
     return each_channel(channels, rows, columns, blamed)
 
 
 def averaging_axes(
-    asked: Window, window: Window, input_size: Size, count_include_pad: bool, dtype: DTypeLike
+    asked: Window, window: Window, input_size: Size, count_include_pad: bool, dtype: np.dtype[Any]
 ) -> tuple[SparseMatrix, SparseMatrix]:
     """Average pooling taken apart into its rows and its columns; both windows from `pooling_window`."""
     count_padding = checks.flag(count_include_pad, "count_include_pad")

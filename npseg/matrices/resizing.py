@@ -1,5 +1,6 @@
 """Unpooling and bilinear interpolation, an axis at a time: `each_channel` joins the two axes."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,22 @@ from npseg.geometry import Pair, Size
 from npseg.matrices.sparse_matrix import SparseMatrix, each_channel
 
 
-def nearest_rows(size: int, scale: int, dtype: DTypeLike) -> SparseMatrix:
+@lru_cache(maxsize=32)
+def nearest_rows(size: int, scale: int, dtype: np.dtype[Any]) -> SparseMatrix:
     """One axis of nearest unpooling, (size * scale, size): output i copies pixel i // scale."""
     outputs = np.arange(size * scale, dtype=np.int64)
     return SparseMatrix.from_taps(outputs, outputs // scale, np.ones(len(outputs), dtype), (len(outputs), size))
 
 
-def nail_rows(size: int, scale: int, dtype: DTypeLike) -> SparseMatrix:
+@lru_cache(maxsize=32)
+def nail_rows(size: int, scale: int, dtype: np.dtype[Any]) -> SparseMatrix:
     """One axis of bed-of-nails unpooling, (size * scale, size): output i * scale copies pixel i, the rest is empty."""
     pixels = np.arange(size, dtype=np.int64)
     return SparseMatrix.from_taps(pixels * scale, pixels, np.ones(size, dtype), (size * scale, size))
 
 
-def bilinear_rows(size: int, outputs: int, *, align_corners: bool, dtype: DTypeLike) -> SparseMatrix:
+@lru_cache(maxsize=32)
+def bilinear_rows(size: int, outputs: int, *, align_corners: bool, dtype: np.dtype[Any]) -> SparseMatrix:
     """One axis of linear interpolation, (outputs, size): at most two neighbours a row, their weights adding up to 1.
 
     Half-pixel centres: output i samples x = (i + 1/2) * size / outputs - 1/2, clamped at 0; with `align_corners`,
@@ -65,8 +69,8 @@ def nearest_unpool2d_matrix(
            [0., 1.],
            [0., 1.]])
     """
-    input_size, scales, dtype = _unpooling(input_size, scale, dtype)
-    rows, columns = (nearest_rows(n, s, dtype) for n, s in zip(input_size, scales, strict=True))
+    input_size, scales, of_dtype = _unpooling(input_size, scale, dtype)
+    rows, columns = (nearest_rows(n, s, of_dtype) for n, s in zip(input_size, scales, strict=True))
     return each_channel(channels, rows, columns, "input_size")
 
 
@@ -90,12 +94,12 @@ def bed_of_nails_unpool2d_matrix(
            [0., 1.],
            [0., 0.]])
     """
-    input_size, scales, dtype = _unpooling(input_size, scale, dtype)
-    rows, columns = (nail_rows(n, s, dtype) for n, s in zip(input_size, scales, strict=True))
+    input_size, scales, of_dtype = _unpooling(input_size, scale, dtype)
+    rows, columns = (nail_rows(n, s, of_dtype) for n, s in zip(input_size, scales, strict=True))
     return each_channel(channels, rows, columns, "input_size")
 
 
-def _unpooling(input_size: Any, scale: Any, dtype: DTypeLike) -> tuple[Size, Size, DTypeLike]:
+def _unpooling(input_size: Any, scale: Any, dtype: DTypeLike) -> tuple[Size, Size, np.dtype[Any]]:
     """Checked arguments of an unpooling matrix whose rows fit in memory."""
     size, scales = checks.size(input_size, "input_size"), checks.pair(scale, "scale", at_least=1)
     checks.fits_memory(size, 8, "input_size", "the sparse matrix's rows")
@@ -137,7 +141,7 @@ def resize_bilinear_matrix(
 
 
 def bilinear_axes(
-    input_size: Size, output_size: Size, align_corners: bool, dtype: DTypeLike
+    input_size: Size, output_size: Size, align_corners: bool, dtype: np.dtype[Any]
 ) -> tuple[SparseMatrix, SparseMatrix]:
     """Bilinear interpolation taken apart into its rows and its columns."""
     aligned = checks.flag(align_corners, "align_corners")

@@ -4,6 +4,7 @@ Three arrays: row r owns `data[indptr[r]:indptr[r + 1]]`, which stand in the col
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -70,7 +71,7 @@ class SparseMatrix:
         """(nnz,) the row of each entry."""
         return np.repeat(np.arange(self.shape[0]), self.row_lengths)
 
-    @property
+    @cached_property
     def T(self) -> "SparseMatrix":  # noqa: N802 (NumPy's name)
         """The transpose: the same entries, sorted by column instead of row."""
         checks.fits_memory((self.shape[1] + 1,), 8, "matrix", "the transpose's indptr")

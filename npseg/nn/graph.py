@@ -12,11 +12,25 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike
 
-from npseg import checks
+from npseg import buffers, checks
 from npseg.checks import Array
+from npseg.engines import running_network
 from npseg.geometry import AffineMap, Size
 from npseg.nn.initialisation import INITIALISERS
-from npseg.nn.layers import LAYERS, ConvTranspose2d, Crop, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted
+from npseg.nn.layers import (
+    LAYERS,
+    Conv2d,
+    Conv2dReLU,
+    ConvTranspose2d,
+    Crop,
+    Layer,
+    Mode,
+    ParameterSpec,
+    Randomness,
+    ReLU,
+    Shape,
+    Wanted,
+)
 from npseg.randomness import generator
 
 IMAGE = "image"
@@ -32,16 +46,27 @@ class Node:
     inputs: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Step:
+    """What a graph runs at once: a node's layer, or a convolution and the ReLU that alone reads it."""
+
+    node: Node
+    """Where parameters and inputs come from."""
+    layer: Layer
+    output: str
+    """The name of the map it makes."""
+
+
 class Saved:
     """What a forward pass keeps for the backward pass, which uses it up, map by map."""
 
     def __init__(self) -> None:
-        self._by_node: dict[str, Any] = {}
+        self._by_step: dict[str, Any] = {}
         self._used = False
 
     def keep(self, name: str, value: Any) -> None:
-        """Store what one layer's backward pass will need."""
-        self._by_node[name] = value
+        """Store what one step's backward pass will need."""
+        self._by_step[name] = value
 
     def start_backward(self) -> None:
         """Mark as used.
@@ -54,12 +79,12 @@ class Saved:
         self._used = True
 
     def take(self, name: str) -> Any:
-        """Hand over one layer's part and let go of it."""
-        return self._by_node.pop(name)
+        """Hand over one step's part and let go of it."""
+        return self._by_step.pop(name)
 
     def discard(self) -> None:
         """Let go of all that is left."""
-        self._by_node.clear()
+        self._by_step.clear()
 
 
 class Graph:
@@ -199,6 +224,7 @@ class Graph:
         saved = Saved()
         return self._walk(x, Mode(training, rng), saved), saved
 
+    @running_network()
     def _walk(self, x: Array, mode: Mode, saved: Saved | None) -> Array:
         x = checks.floats(x, "x", "(N, C, H, W)")
         if x.shape[1] != self.input_channels:
@@ -206,16 +232,17 @@ class Graph:
         if x.dtype != self.dtype:
             raise TypeError(f"x must be {self.dtype} as the parameters, got {x.dtype}")
         values = {IMAGE: x}
-        for node in self.nodes:
-            inputs = [values[name] for name in node.inputs]
-            values[node.name], kept = node.layer.forward(inputs, self._arrays_of(node), mode)
+        for step in self._steps:
+            inputs = [values[name] for name in step.node.inputs]
+            values[step.output], kept = step.layer.forward(inputs, self._arrays_of(step.node), mode)
             if saved is not None:
-                saved.keep(node.name, kept)
+                saved.keep(step.output, kept)
             del inputs, kept
-            for name in self._last_uses[node.name]:
+            for name in self._last_uses[step.node.name]:
                 del values[name]
         return values[self.nodes[-1].name]
 
+    @running_network()
     def backward(self, grad: Array, saved: Saved) -> dict[str, Array]:
         """The gradients of all trainable parameters.
 
@@ -234,19 +261,19 @@ class Graph:
         saved.start_backward()
         pending = {self.nodes[-1].name: grad}
         gradients: dict[str, Array] = {}
-        for node in reversed(self.nodes):
-            kept = saved.take(node.name)
-            if node.name not in pending or node.name not in self._learning:
+        for step in reversed(self._steps):
+            node, kept = step.node, saved.take(step.output)
+            if step.output not in pending or step.output not in self._learning:
                 continue
             own = self._own_trainable(node)
             wanted = Wanted(any(name in self._learning for name in node.inputs), bool(own))
-            grad_inputs, grad_parameters = node.layer.backward(
-                pending.pop(node.name), kept, self._arrays_of(node), wanted
+            grad_inputs, grad_parameters = step.layer.backward(
+                pending.pop(step.output), kept, self._arrays_of(node), wanted
             )
             gradients |= {f"{node.name}.{key}": grad_parameters[key] for key in own}
             for name, grad_input in zip(node.inputs, grad_inputs, strict=True):
                 if grad_input is not None and name in self._learning:
-                    pending[name] = pending[name] + grad_input if name in pending else grad_input
+                    pending[name] = _sum(pending[name], grad_input) if name in pending else grad_input
         saved.discard()
         return gradients
 
@@ -257,6 +284,18 @@ class Graph:
 
     def _own_trainable(self, node: Node) -> list[str]:
         return [key for key in node.layer.parameter_specs() if f"{node.name}.{key}" in self.trainable]
+
+    @cached_property
+    def _steps(self) -> tuple[Step, ...]:
+        """The nodes in their order, each ReLU together with its convolution where it alone reads it."""
+        steps: list[Step] = []
+        for node in self.nodes:
+            readers = [reader for reader in self.nodes if node.name in reader.inputs]
+            if type(node.layer) is Conv2d and len(readers) == 1 and type(readers[0].layer) is ReLU:
+                steps.append(Step(node, Conv2dReLU(node.layer), readers[0].name))
+            elif all(node.name != step.output for step in steps):
+                steps.append(Step(node, node.layer, node.name))
+        return tuple(steps)
 
     @cached_property
     def _learning(self) -> frozenset[str]:
@@ -312,6 +351,11 @@ class Graph:
         except (KeyError, TypeError) as error:
             raise ValueError(f"description must be one made by Graph.describe, got {error!r}") from error
         return cls(nodes, **options)
+
+
+def _sum(a: Array, b: Array) -> Array:
+    """A new array: others may still hold the two."""
+    return np.asarray(np.add(a, b, out=buffers.empty_like(a)))
 
 
 def _as_tuples(value: Any) -> Any:

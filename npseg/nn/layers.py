@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from npseg import ops
+from npseg import buffers, ops
 from npseg.checks import Array
 from npseg.geometry import Axis, Padding, convolution_window, parse_padding, pooling_window, transposed_window
 
@@ -120,22 +120,49 @@ class Conv2d(Layer):
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """The convolution; the backward pass needs its input."""
         (x,) = inputs
-        return ops.conv2d(x, parameters["weight"], parameters.get("bias"), **self._arguments()), x
+        return ops.conv2d(x, parameters["weight"], parameters.get("bias"), **self.arguments()), x
 
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
         """Only the gradients that are wanted: the input's is never computed for an image."""
-        x, weight, arguments = saved, parameters["weight"], self._arguments()
+        grad_bias = ops.convolution.bias_gradient(grad) if self.bias and wanted.parameters else None
+        return self.gradients(grad, grad_bias, saved, parameters["weight"], wanted)
+
+    def gradients(self, grad: Array, grad_bias: Array | None, x: Array, weight: Array, wanted: Wanted) -> Gradients:
+        """The gradients of input and weight, beside that of the bias, which is known already."""
         grad_x, grads = None, {}
         if wanted.inputs:
-            grad_x = ops.conv2d_grad_input(grad, weight, (x.shape[2], x.shape[3]), **arguments)
+            grad_x = ops.conv2d_grad_input(grad, weight, (x.shape[2], x.shape[3]), **self.arguments())
         if wanted.parameters:
-            grads["weight"] = ops.conv2d_grad_weight(grad, x, _pair(self.kernel_size), **arguments)
-            if self.bias:
-                grads["bias"] = ops.convolution.bias_gradient(grad)
+            grads["weight"] = ops.conv2d_grad_weight(grad, x, _pair(self.kernel_size), **self.arguments())
+            if self.bias and grad_bias is not None:
+                grads["bias"] = grad_bias
         return (grad_x,), grads
 
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
+        """Where the windows lie, as the operations take it."""
         return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+
+@dataclass(frozen=True)
+class Conv2dReLU(Layer):
+    """A convolution and the ReLU that alone reads it, in one step: how a graph runs the two, no layer of its own.
+
+    The map between them is never stored, and on the way back one pass over the gradient serves ReLU and bias.
+    """
+
+    convolution: Conv2d
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs input and output."""
+        (x,) = inputs
+        y = ops.convolution.conv2d_relu(x, parameters["weight"], parameters.get("bias"), **self.convolution.arguments())
+        return y, (x, y)
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Through the ReLU, then through the convolution."""
+        x, y = saved
+        grad_sums, grad_bias = ops.convolution.relu_and_bias_gradient(grad, y)
+        return self.convolution.gradients(grad_sums, grad_bias, x, parameters["weight"], wanted)
 
 
 @dataclass(frozen=True)
@@ -342,8 +369,10 @@ class Dropout(Layer):
             return ops.dropout(x, self.p, mode.rng)
         if len(mode.rng) != len(x):
             raise ValueError(f"rng must be one generator, or one for each of {len(x)} images, got {len(mode.rng)}")
-        pairs = [ops.dropout(image, self.p, rng) for image, rng in zip(x, mode.rng, strict=True)]
-        return np.stack([y for y, _ in pairs]), np.stack([mask for _, mask in pairs])
+        y, mask = buffers.empty_like(x), buffers.empty_like(x)
+        for n, rng in enumerate(mode.rng):
+            y[n], mask[n] = ops.dropout(x[n], self.p, rng)
+        return y, mask
 
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
         """Through the same mask."""
@@ -390,14 +419,16 @@ class Crop(Layer):
         return inputs[0][0], *inputs[1][1:]
 
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
-        """The backward pass needs the uncropped size."""
+        """The backward pass needs the uncropped size, or None where nothing is cut off and x is passed on."""
         x, reference = inputs
+        if x.shape[2:] == reference.shape[2:] and self.offset in (0, (0, 0)):
+            return x, None
         cropped = ops.crop2d(x, (reference.shape[2], reference.shape[3]), self.offset)
         return cropped, (x.shape[2], x.shape[3])
 
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
         """The second input gives only its size, so it has no gradient."""
-        return (ops.crop2d_backward(grad, saved, self.offset), None), {}
+        return (grad if saved is None else ops.crop2d_backward(grad, saved, self.offset), None), {}
 
 
 @dataclass(frozen=True)
@@ -407,7 +438,7 @@ class Add(Layer):
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """Nothing is needed for the way back."""
         a, b = inputs
-        return a + b, None
+        return np.add(a, b, out=buffers.empty_like(a)), None
 
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
         """Both terms get the whole gradient."""

@@ -29,10 +29,6 @@ def cross_entropy(
     Raises:
         TypeError, ValueError: as `npseg.ops.cross_entropy2d`.
     """
-    loss = ops.cross_entropy2d(
+    return ops.classification.cross_entropy2d_and_gradient(
         logits, labels, ignore_index=ignore_index, class_weight=class_weight, reduction=reduction
     )
-    grad = ops.cross_entropy2d_backward(
-        logits, labels, ignore_index=ignore_index, class_weight=class_weight, reduction=reduction
-    )
-    return loss, grad

@@ -4,7 +4,9 @@ from typing import Any
 
 from npseg import checks
 from npseg.checks import Array
+from npseg.engines import own_form
 from npseg.geometry import Size, Window
+from npseg.matrices import pooling
 
 IMAGES = "(N, C, H, W)"
 
@@ -37,6 +39,14 @@ def vector(value: Any, name: str, length: int, reason: str) -> Array:
 def optional_bias(bias: Any, channels: int) -> Array | None:
     """No bias, or one number an output channel."""
     return None if bias is None else vector(bias, "bias", channels, "one for each output channel")
+
+
+def check_positions(indices: Array, size: Size) -> None:
+    """Every flat position h * W + w must lie in its plane; the engine's own check, if it has one, is the faster one."""
+    checks.fits_memory(indices.shape, indices.itemsize, "indices", "their copy")
+    inside = own_form("positions_inside")
+    if inside is None or not inside(indices, size):
+        pooling.check_positions(indices, size)
 
 
 def result_fits(shape: tuple[int, ...], source: Array, name: str, enlarged_by: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npseg import checks
+from npseg import buffers, checks
 from npseg.checks import Array
+from npseg.engines import own_form
 from npseg.ops import arguments
 from npseg.ops.activation import floats_of_any_shape
 from npseg.ops.examples import BadExample, Example
@@ -119,15 +120,9 @@ def cross_entropy2d(
     reduction = checks.choice(reduction, "reduction", REDUCTIONS)
     logits = arguments.images(logits, "logits")
     pixels = _checked_pixels(logits, labels, ignore_index, class_weight)
-    true_class = np.take_along_axis(log_softmax(logits), pixels.labels[:, None], axis=1)[:, 0]
-    losses = np.where(pixels.kept, -pixels.weights * true_class, np.zeros((), logits.dtype))
-    if reduction == "none":
-        return losses
-    total = losses.sum()
-    if reduction == "sum":
-        return total
-    weight = pixels.weights.sum()
-    return total / weight if weight != 0 else logits.dtype.type(0)
+    own = own_form("cross_entropy")
+    losses = _losses(logits, pixels) if own is None else own(logits, *pixels, None)[0]
+    return _reduced(losses, pixels, reduction)
 
 
 @np.errstate(all="ignore")
@@ -161,14 +156,64 @@ def cross_entropy2d_backward(
     reduction = checks.choice(reduction, "reduction", REDUCTIONS)
     logits = arguments.images(logits, "logits")
     pixels = _checked_pixels(logits, labels, ignore_index, class_weight)
-    weights = pixels.weights
-    if reduction == "mean":
-        total = weights.sum()
-        weights = weights / total if total != 0 else np.zeros_like(weights)
+    shares = _shares(pixels, reduction)
+    own = own_form("cross_entropy")
+    return np.asarray(_gradient(logits, pixels, shares) if own is None else own(logits, *pixels, shares)[1])
+
+
+@np.errstate(all="ignore")
+def cross_entropy2d_and_gradient(
+    logits: Array,
+    labels: Array,
+    *,
+    ignore_index: int = 255,
+    class_weight: Array | None = None,
+    reduction: str = "mean",
+) -> tuple[Any, Array]:
+    """`cross_entropy2d` and `cross_entropy2d_backward` at once: an engine may compute their softmax once for both."""
+    reduction = checks.choice(reduction, "reduction", REDUCTIONS)
+    logits = arguments.images(logits, "logits")
+    pixels = _checked_pixels(logits, labels, ignore_index, class_weight)
+    shares = _shares(pixels, reduction)
+    own = own_form("cross_entropy")
+    if own is not None:
+        losses, grad = own(logits, *pixels, shares)
+    else:
+        losses, grad = _losses(logits, pixels), _gradient(logits, pixels, shares)
+    return _reduced(losses, pixels, reduction), grad
+
+
+def _losses(logits: Array, pixels: _Pixels) -> Array:
+    """l of the definition, (N, H, W)."""
+    true_class = np.take_along_axis(log_softmax(logits), pixels.labels[:, None], axis=1)[:, 0]
+    return np.where(pixels.kept, -pixels.weights * true_class, np.zeros((), logits.dtype))
+
+
+def _reduced(losses: Array, pixels: _Pixels, reduction: str) -> Any:
+    """All pixels' losses as one number, unless the reduction is "none"."""
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    if reduction == "sum":
+        return total
+    weight = pixels.weights.sum()
+    return total / weight if weight != 0 else losses.dtype.type(0)
+
+
+def _shares(pixels: _Pixels, reduction: str) -> Array:
+    """How much each pixel's loss counts in the whole, (N, H, W)."""
+    total = pixels.weights.sum()
+    if reduction != "mean" or total == 0:  # where nothing counts, all are 0 as they are
+        return pixels.weights
+    return np.asarray(np.divide(pixels.weights, total, out=buffers.empty_like(pixels.weights)))
+
+
+def _gradient(logits: Array, pixels: _Pixels, shares: Array) -> Array:
+    """Predicted less true probabilities, times the pixels' shares, (N, C, H, W)."""
     grad = softmax(logits)
     true_class = pixels.labels[:, None]
     np.put_along_axis(grad, true_class, np.take_along_axis(grad, true_class, axis=1) - 1, axis=1)
-    grad *= weights[:, None]
+    grad *= shares[:, None]
     if not pixels.kept.all():
         # Weight 0 is not enough: an ignored pixel's NaN or infinity would survive the product.
         np.copyto(grad, 0, where=~pixels.kept[:, None])
@@ -186,8 +231,10 @@ def _checked_pixels(logits: Array, labels: Any, ignore_index: Any, class_weight:
     ignore_index = checks.integer(ignore_index, "ignore_index")
     kept = labels != ignore_index
     _check_labels(labels, kept, classes, ignore_index)
-    safe = np.where(kept, labels, np.zeros((), labels.dtype)).astype(np.int64)
-    weights = kept.astype(logits.dtype)
+    safe = buffers.zeros(labels.shape, np.int64)
+    np.copyto(safe, labels, where=kept, casting="same_kind")
+    weights = buffers.empty(labels.shape, logits.dtype)
+    weights[...] = kept
     if class_weight is not None:
         weights *= _checked_weight(class_weight, logits)[safe]
     if not weights.any():
@@ -231,7 +278,8 @@ def segmentation_map(logits: Array) -> Array:
     """
     logits = arguments.images(logits, "logits")
     checks.fits_memory(logits.shape, 8, "logits", "a copy and the result")
-    return np.asarray(np.argmax(logits, axis=1), dtype=np.int64)
+    own = own_form("segmentation_map")
+    return np.asarray(np.argmax(logits, axis=1) if own is None else own(logits), dtype=np.int64)
 
 
 EXAMPLES = [

@@ -14,10 +14,11 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.engines import resolve
+from npseg.engines import own_form, resolve
 from npseg.geometry import Padding, Pair, Size, Window, convolution_window
 from npseg.matrices.convolution import check_convolution_weight
 from npseg.ops import arguments
+from npseg.ops.activation import relu_backward
 from npseg.ops.examples import BadExample, Example
 
 
@@ -64,15 +65,42 @@ def conv2d(
     array([[45., 54.],
            [81., 90.]])
     """
+    return _convolved(x, weight, bias, stride, padding, dilation, groups, engine, relu=False)
+
+
+@np.errstate(all="ignore")
+def conv2d_relu(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    engine: str | None = None,
+) -> Array:
+    """The same as `relu(conv2d(...))`, but what is negative is cut off before it is stored."""
+    return _convolved(x, weight, bias, stride, padding, dilation, groups, engine, relu=True)
+
+
+def _convolved(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    engine: str | None,
+    relu: bool,
+) -> Array:
     x = arguments.images(x)
     weight, window = _geometry(x, weight, stride, padding, dilation, groups)
     bias = arguments.optional_bias(bias, weight.shape[0])
     checks.same_dtype(x=x, weight=weight, bias=bias)
     _check_result(x, weight.shape[0], window)
-    y = resolve(engine).conv(x, weight, window, int(groups))
-    if bias is not None:
-        y += bias[:, None, None]
-    return y
+    return resolve(engine).conv(x, weight, window, int(groups), bias, relu)
 
 
 @np.errstate(all="ignore")
@@ -216,7 +244,19 @@ def conv2d_grad_weight(
 
 def bias_gradient(grad: Array) -> Array:
     """A bias is added at every position of every image, so its gradient is the sum over them: (C,)."""
-    return np.asarray(grad.sum(axis=(0, 2, 3)))
+    own = own_form("bias_gradient")
+    return np.asarray(grad.sum(axis=(0, 2, 3)) if own is None else own(grad))
+
+
+@np.errstate(all="ignore")
+def relu_and_bias_gradient(grad: Array, y: Array) -> tuple[Array, Array]:
+    """Back through the ReLU of y = relu(sums + bias): the gradient of the sums, (N, C, H, W), and of the bias, (C,)."""
+    own = own_form("relu_and_bias_gradient")
+    if own is not None:
+        gradients: tuple[Array, Array] = own(grad, y)
+        return gradients
+    grad_sums = relu_backward(grad, y)
+    return grad_sums, bias_gradient(grad_sums)
 
 
 def _geometry(

@@ -7,6 +7,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
+from npseg.engines import own_form
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
 
@@ -70,32 +71,40 @@ def batch_norm2d(
     momentum = checks.number(momentum, "momentum")
     eps = checks.number(eps, "eps", at_least=0.0)
 
+    count = len(x) * x.shape[2] * x.shape[3]
     mean, var = checked["running_mean"].copy(), checked["running_var"]
     if training:
-        mean, var = _batch_statistics(x, running_mean, running_var, momentum)
-    inverse_std = 1 / np.sqrt(var + eps)
-    saved = BatchNormSaved(mean, inverse_std, training)
-    y = _normalised(x, saved)
-    y *= _per_channel(checked["gamma"])
-    y += _per_channel(checked["beta"])
-    return y, saved
+        _check_training(x, count, running_mean, running_var)
+        mean, var = np.zeros((2, channels), x.dtype)  # of an empty batch
+    of_batch = training and count > 0
+    normalise = own_form("batch_norm") or _batch_norm
+    y, mean, var, inverse_std = normalise(x, checked["gamma"], checked["beta"], mean, var, eps, of_batch)
+    if of_batch:
+        running_mean[...] = (1 - momentum) * running_mean + momentum * mean
+        running_var[...] = (1 - momentum) * running_var + momentum * (var * (count / (count - 1)))
+    return y, BatchNormSaved(mean, inverse_std, training)
 
 
-def _batch_statistics(x: Array, running_mean: Array, running_var: Array, momentum: float) -> tuple[Array, Array]:
-    """The batch's mean and biased variance; the running statistics move towards them."""
+def _check_training(x: Array, count: int, running_mean: Array, running_var: Array) -> None:
     for name, running in (("running_mean", running_mean), ("running_var", running_var)):
         if not running.flags.writeable:
             raise ValueError(f"{name} must be writeable while training, got a read-only array")
-    count = len(x) * x.shape[2] * x.shape[3]
     if count == 1:
         raise ValueError(f"x must have more than one value per channel while training, got shape {x.shape}")
-    if count == 0:
-        return np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
-    mean = x.mean(axis=(0, 2, 3))
-    var = np.square(x - _per_channel(mean)).mean(axis=(0, 2, 3))
-    running_mean[...] = (1 - momentum) * running_mean + momentum * mean
-    running_var[...] = (1 - momentum) * running_var + momentum * (var * (count / (count - 1)))
-    return mean, var
+
+
+def _batch_norm(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, eps: float, of_batch: bool
+) -> tuple[Array, Array, Array, Array]:
+    """y, and the mean, variance and inverse deviation used: the batch's own, or those given."""
+    if of_batch:
+        mean = x.mean(axis=(0, 2, 3))
+        var = np.square(x - _per_channel(mean)).mean(axis=(0, 2, 3))
+    inverse_std = 1 / np.sqrt(var + eps)
+    y = _normalised(x, mean, inverse_std)
+    y *= _per_channel(gamma)
+    y += _per_channel(beta)
+    return y, mean, var, inverse_std
 
 
 @np.errstate(all="ignore")
@@ -133,7 +142,11 @@ def batch_norm2d_backward(grad: Array, x: Array, gamma: Array, saved: BatchNormS
     checks.shape(saved.mean, "saved", gamma.shape, "the mean, one for each channel")
     checks.same_dtype(grad=grad, x=x, gamma=gamma, saved=saved.mean)
 
-    normalised = _normalised(x, saved)
+    own = own_form("batch_norm_backward")
+    if own is not None:
+        gradients: tuple[Array, Array, Array] = own(grad, x, gamma, *saved)
+        return gradients
+    normalised = _normalised(x, saved.mean, saved.inverse_std)
     grad_beta = grad.sum(axis=(0, 2, 3))
     grad_gamma = (grad * normalised).sum(axis=(0, 2, 3))
     grad_x = grad
@@ -143,8 +156,8 @@ def batch_norm2d_backward(grad: Array, x: Array, gamma: Array, saved: BatchNormS
     return grad_x * _per_channel(gamma * saved.inverse_std), grad_gamma, grad_beta
 
 
-def _normalised(x: Array, saved: BatchNormSaved) -> Array:
-    return np.asarray((x - _per_channel(saved.mean)) * _per_channel(saved.inverse_std))
+def _normalised(x: Array, mean: Array, inverse_std: Array) -> Array:
+    return np.asarray((x - _per_channel(mean)) * _per_channel(inverse_std))
 
 
 def _per_channel(values: Array) -> Array:

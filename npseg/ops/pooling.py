@@ -13,7 +13,7 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import resolve
 from npseg.geometry import Padding, Pair, Size, Window, check_real_pixels, pooling_window
-from npseg.matrices.pooling import averaging_axes, check_positions
+from npseg.matrices.pooling import averaging_axes
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
 
@@ -91,7 +91,7 @@ def max_pool2d_backward(grad: Array, indices: Array, input_size: Size, *, engine
     indices = checks.indices(indices, "indices", arguments.IMAGES)
     checks.shape(indices, "indices", grad.shape, "grad's")
     size = checks.size(input_size, "input_size")
-    check_positions(indices, size)
+    arguments.check_positions(indices, size)
     arguments.result_fits((*grad.shape[:2], *size), grad, "grad", "input_size")
     return resolve(engine).scatter(grad, indices, size)
 

@@ -12,10 +12,9 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.engines import resolve
+from npseg.engines import own_form, resolve
 from npseg.geometry import Pair, Size
 from npseg.matrices import SparseMatrix
-from npseg.matrices.pooling import check_positions
 from npseg.matrices.resizing import nail_rows, nearest_rows
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example
@@ -53,8 +52,7 @@ def max_unpool2d(x: Array, indices: Array, output_size: Size, *, engine: str | N
     checks.shape(indices, "indices", x.shape, "x's")
     size = checks.size(output_size, "output_size")
     arguments.result_fits((*x.shape[:2], *size), x, "x", "output_size")
-    check_positions(indices, size)
-    _check_distinct(indices)
+    _check_distinct(indices, size)
     return resolve(engine).scatter(x, indices, size)
 
 
@@ -81,13 +79,17 @@ def max_unpool2d_backward(grad: Array, indices: Array, *, engine: str | None = N
     grad = arguments.images(grad, "grad")
     indices = checks.indices(indices, "indices", arguments.IMAGES)
     checks.shape(indices, "indices", (*grad.shape[:2], *indices.shape[2:]), "grad's N and C, then H, W")
-    check_positions(indices, arguments.size_of(grad))
-    _check_distinct(indices)
+    _check_distinct(indices, arguments.size_of(grad))
     return resolve(engine).gather(grad, indices)
 
 
-def _check_distinct(indices: Array) -> None:
-    """No position may be named twice in one plane: one of the two values would be lost."""
+def _check_distinct(indices: Array, size: Size) -> None:
+    """Each position lies in its plane, and none is named twice there: one of the two values would be lost."""
+    checks.fits_memory(indices.shape, indices.itemsize, "indices", "their copy")
+    distinct = own_form("positions_distinct")
+    if distinct is not None and distinct(indices, size):
+        return
+    arguments.check_positions(indices, size)
     batch, channels, height, width = indices.shape
     positions = np.sort(indices.reshape(batch, channels, height * width), axis=2)
     repeated = np.argwhere(positions[..., 1:] == positions[..., :-1])

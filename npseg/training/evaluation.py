@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from npseg import ops
+from npseg import buffers, ops
 from npseg.checks import Array
 from npseg.data import Dataset, Sample
 from npseg.nn.graph import Graph
@@ -22,12 +22,14 @@ class Evaluation(Metrics):
     baselines: dict[str, Metrics | None]
 
 
+@buffers.reused()
 def segment(model: Graph, images: Sequence[NDArray[np.uint8]], normalise: Normalisation) -> NDArray[np.int64]:
     """The class of every pixel, (N, H, W), for images of one size, uint8 (H, W, 3) each."""
     logits = model(np.stack([normalise(image) for image in images]))
     return ops.segmentation_map(logits)
 
 
+@buffers.reused()
 def confusion(model: Graph, dataset: Dataset, normalise: Normalisation, *, batch_size: int = 8) -> ConfusionMatrix:
     """Segment a whole split, each image at its own size, and count what became of every labelled pixel.
 

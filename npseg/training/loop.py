@@ -42,9 +42,6 @@ def training_step(state: TrainingState, batches: Batches) -> Record:
     if not np.isfinite(loss):
         raise DivergedError(f"step {state.step}: the loss is {loss}; try a lower learning rate")
     gradients = model.backward(grad_logits, saved)
-    with np.errstate(over="ignore", invalid="ignore"):  # reported below, once
-        state.optimiser.update(model.parameters, gradients, learning_rate)
-    for name in gradients:
-        if not np.isfinite(model.parameters[name]).all():
-            raise DivergedError(f"step {state.step}: {name} is no longer finite; try a lower learning rate")
+    for name in state.optimiser.update(model.parameters, gradients, learning_rate):
+        raise DivergedError(f"step {state.step}: {name} is no longer finite; try a lower learning rate")
     return {"step": state.step, "loss": float(loss), "learning_rate": learning_rate}

@@ -12,6 +12,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
+from npseg.engines import own_form
 
 
 class Optimiser(Protocol):
@@ -20,8 +21,11 @@ class Optimiser(Protocol):
     state: dict[str, Array]
     """Everything remembered from earlier updates; an array named `moment/parameter` has that parameter's shape."""
 
-    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> None:
-        """Move each parameter that has a gradient, in place, by one step at this learning rate."""
+    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
+        """Move each parameter that has a gradient, in place, by one step at this learning rate.
+
+        Returns the names of those that are no longer finite.
+        """
 
 
 class SGD:
@@ -45,6 +49,7 @@ class SGD:
     >>> parameters = {"fc.weight": np.ones(2, np.float32), "fc.bias": np.ones(2, np.float32)}
     >>> gradients = {name: np.ones(2, np.float32) for name in parameters}
     >>> SGD(momentum=0.9, weight_decay=1.0).update(parameters, gradients, 0.125)
+    []
     >>> parameters
     {'fc.weight': array([0.75, 0.75], dtype=float32), 'fc.bias': array([0.75, 0.75], dtype=float32)}
     """
@@ -55,7 +60,8 @@ class SGD:
         self.weight_decay = checks.number(weight_decay, "weight_decay", at_least=0.0)
         self.state: dict[str, Array] = {}
 
-    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> None:
+    @np.errstate(over="ignore", invalid="ignore")
+    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
         """Move each parameter that has a gradient, in place.
 
         Args:
@@ -63,18 +69,36 @@ class SGD:
             gradients: the loss's gradient by parameter name, of the parameter's shape and dtype.
             rate: the learning rate of this step.
 
+        Returns:
+            The names of the parameters that the step made infinite or NaN.
+
         Raises:
             ValueError, TypeError: a gradient without a parameter, or of another shape or dtype.
         """
+        own = own_form("sgd_update")
+        diverged = []
         for name, gradient in gradients.items():
             parameter = _parameter_of(parameters, name, gradient)
             velocity = _moment(self.state, "velocity", name, parameter)
-            velocity *= self.momentum
-            if _is_bias(name):
-                velocity -= (2 * rate) * gradient
-            else:
-                velocity -= rate * (gradient + self.weight_decay * parameter)
-            parameter += velocity
+            bias = _is_bias(name)
+            numbers = {
+                "rate": 2 * rate if bias else rate,
+                "momentum": self.momentum,
+                "decay": 0.0 if bias else self.weight_decay,
+            }
+            if not (own or _sgd_update)(parameter, gradient, velocity, **numbers):
+                diverged.append(name)
+        return diverged
+
+
+def _sgd_update(
+    parameter: Array, gradient: Array, velocity: Array, *, rate: float, momentum: float, decay: float
+) -> bool:
+    """One parameter's step; whether it is still finite."""
+    velocity *= momentum
+    velocity -= rate * (gradient + decay * parameter if decay else gradient)
+    parameter += velocity
+    return bool(np.isfinite(parameter).all())
 
 
 class Adam:
@@ -101,6 +125,7 @@ class Adam:
 
     >>> parameters = {"fc.weight": np.zeros(2, np.float32)}
     >>> Adam().update(parameters, {"fc.weight": np.array([3.0, -0.01], np.float32)}, 0.5)
+    []
     >>> parameters["fc.weight"].round(3)  # the first step has the rate's size, whatever the gradient's
     array([-0.5,  0.5], dtype=float32)
     """
@@ -117,23 +142,51 @@ class Adam:
         self.weight_decay = checks.number(weight_decay, "weight_decay", at_least=0.0)
         self.state: dict[str, Array] = {"updates": np.zeros((), np.int64)}
 
-    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> None:
-        """Move each parameter that has a gradient, in place; arguments and errors as in `SGD.update`."""
+    @np.errstate(over="ignore", invalid="ignore")
+    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
+        """Move each parameter that has a gradient, in place; arguments, result and errors as in `SGD.update`."""
         self.state["updates"] += 1
         updates = int(self.state["updates"])
         root = math.sqrt(1 - self.beta2**updates)  # both corrections, drawn out of the arrays
-        step_size, epsilon = rate * root / (1 - self.beta1**updates), self.epsilon * root
+        numbers = {
+            "beta1": self.beta1,
+            "beta2": self.beta2,
+            "step_size": rate * root / (1 - self.beta1**updates),
+            "epsilon": self.epsilon * root,
+        }
+        own = own_form("adam_update")
+        diverged = []
         for name, gradient in gradients.items():
             parameter = _parameter_of(parameters, name, gradient)
             first = _moment(self.state, "first_moment", name, parameter)
             second = _moment(self.state, "second_moment", name, parameter)
-            first *= self.beta1
-            first += (1 - self.beta1) * gradient
-            second *= self.beta2
-            second += (1 - self.beta2) * gradient * gradient
-            if self.weight_decay and not _is_bias(name):
-                parameter -= (rate * self.weight_decay) * parameter
-            parameter -= step_size * first / (np.sqrt(second) + epsilon)
+            decay = 0.0 if _is_bias(name) else rate * self.weight_decay
+            if not (own or _adam_update)(parameter, gradient, first, second, **numbers, decay=decay):
+                diverged.append(name)
+        return diverged
+
+
+def _adam_update(
+    parameter: Array,
+    gradient: Array,
+    first: Array,
+    second: Array,
+    *,
+    beta1: float,
+    beta2: float,
+    step_size: float,
+    epsilon: float,
+    decay: float,
+) -> bool:
+    """One parameter's step; whether it is still finite."""
+    first *= beta1
+    first += (1 - beta1) * gradient
+    second *= beta2
+    second += (1 - beta2) * gradient * gradient
+    if decay:
+        parameter -= decay * parameter
+    parameter -= step_size * first / (np.sqrt(second) + epsilon)
+    return bool(np.isfinite(parameter).all())
 
 
 def restore(optimiser: Optimiser, state: Mapping[str, Array], parameters: Mapping[str, Array]) -> None:

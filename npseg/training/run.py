@@ -16,8 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from npseg import checks, engines, get_engine, use_engine
+from npseg import buffers, use_engine
 from npseg.data import Compose, Dataset, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
+from npseg.engines import choose
 from npseg.files import write_whole
 from npseg.nn.graph import Graph
 from npseg.training import baselines, checkpoints, log
@@ -50,7 +51,7 @@ class Run:
         self.state = state
         self.training = cached(training)
         self.validation = cached(validation)
-        self._engine = checks.choice(state.settings.engine, "engine", engines())
+        self._engine = choose(state.settings.engine, **state.settings.engine_options)
         self._batches = Batches(
             self.training,
             _augmentation(state.settings),
@@ -93,7 +94,7 @@ class Run:
                 pass  # a broken picture shall show now, not in the middle of the training
         state = TrainingState(
             model=model,
-            settings=replace(settings, engine=settings.engine or get_engine()),
+            settings=settings.settled(),
             optimiser=settings.make_optimiser(),
             task=Task.of(training, validation),
             samples=len(training),
@@ -117,13 +118,14 @@ class Run:
 
         Raises:
             OSError: no such run, or its data is gone.
-            ValueError: a file of the run is damaged, its data has changed, or it has already come further than `steps`.
+            ValueError: a file of the run is damaged, its data has changed, it has already come further than `steps`,
+                or its engine is not on this machine.
         """
         if not (folder / CHECKPOINT).exists():
             raise FileNotFoundError(f"{folder}: no run to resume, there is no {CHECKPOINT}")
         _remove_unfinished_files(folder)
         state = checkpoints.load(folder / CHECKPOINT)
-        state.settings = replace(state.settings, **changes)
+        state.settings = _changed(folder, state.settings, changes)
         if state.settings.steps < state.step:
             raise ValueError(f"{folder}: has made {state.step} steps already, more than {state.settings.steps}")
         training, validation = state.task.open("train"), state.task.open("val")
@@ -153,7 +155,8 @@ class Run:
         """
         state, settings = self.state, self.state.settings
         with (
-            use_engine(self._engine),
+            use_engine(self._engine.name, **self._engine.options),
+            buffers.reused(),
             Interruption("Finishing this step, then saving. Ctrl-C again leaves at once.") as interruption,
             log.Log(self.folder / LOG) as records,
         ):
@@ -210,6 +213,19 @@ class Run:
         """
         if self.state.best_step == self.state.step:
             checkpoints.save_network(self.state, self.folder / BEST)
+
+
+def _changed(folder: Path, settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """The settings with which a run goes on; another engine starts with its own options."""
+    if changes.get("engine", settings.engine) != settings.engine:
+        changes = {"winograd": None, **changes}
+    settings = replace(settings, **changes)
+    try:
+        return settings.settled()
+    except ValueError as error:
+        if {"engine", "winograd"} & changes.keys():
+            raise
+        raise ValueError(f"{folder}: cannot go on with its engine, name another (--engine): {error}") from error
 
 
 def _augmentation(settings: Settings) -> Compose:

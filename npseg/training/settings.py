@@ -1,16 +1,18 @@
 """How a network is trained: everything a run can be told except its data and its network."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from npseg import checks
+from npseg import checks, engine_info, use_engine
+from npseg.engines import choose
 from npseg.training import schedules
 from npseg.training.optimisers import SGD, Adam, Optimiser
 
 OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("polynomial", "step", "constant")
 LOSSES = ("mean", "sum")
+WINOGRAD = ("off", "f2", "f4")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class Settings:
         validate_every: steps between two validations; the last step is always validated.
         checkpoint_every: steps between two checkpoints; each validation and the last step write one as well.
         engine: who computes; None is the current engine.
+        winograd: how far the engine "numba" may go with Winograd's convolutions, "off", "f2" or "f4"; None is what is
+            in force, or the engine's choice for networks.
 
     Raises:
         ValueError, TypeError: a setting outside its range; the message names it.
@@ -61,6 +65,7 @@ class Settings:
     validate_every: int = 100
     checkpoint_every: int = 100
     engine: str | None = None
+    winograd: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
@@ -70,6 +75,8 @@ class Settings:
         checks.choice(self.optimizer, "optimizer", OPTIMIZERS)
         checks.choice(self.schedule, "schedule", SCHEDULES)
         checks.choice(self.loss, "loss", LOSSES)
+        if self.winograd is not None:
+            checks.choice(self.winograd, "winograd", WINOGRAD)
         for name in ("learning_rate", "weight_decay", "power", "decay_factor"):
             checks.number(getattr(self, name), name, at_least=0.0)
         checks.number(self.momentum, "momentum", at_least=0.0, below=1.0)
@@ -90,6 +97,22 @@ class Settings:
         if self.optimizer == "sgd":
             return SGD(self.momentum, self.weight_decay)
         return Adam(weight_decay=self.weight_decay)
+
+    @property
+    def engine_options(self) -> dict[str, str]:
+        """What `npseg.use_engine` takes beside the engine's name."""
+        return {} if self.winograd is None else {"winograd": self.winograd}
+
+    def settled(self) -> "Settings":
+        """These settings with `engine` and its `winograd` named, so that they mean the same wherever they are used.
+
+        Raises:
+            ValueError: the engine is not on this machine, or has no such option.
+        """
+        chosen = choose(self.engine, **self.engine_options)
+        with use_engine(chosen.name, **chosen.options):
+            winograd = engine_info().get("winograd_in_networks")
+        return replace(self, engine=chosen.name, winograd=winograd)
 
     def describe(self) -> dict[str, Any]:
         """The settings as JSON can hold them."""

@@ -36,6 +36,7 @@ CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
     (Dropout(0.4), [(2, 3, 4, 5)]),
     (Flatten((2, 3, 4)), [(2, 2, 3, 4)]),
     (Crop((1, 2)), [(2, 2, 5, 6), (2, 1, 3, 4)]),
+    (Crop(0), [(2, 2, 3, 4), (2, 1, 3, 4)]),
     (Add(), [(2, 3, 4, 5), (2, 3, 4, 5)]),
 ]
 NAMES = [f"{type(layer).__name__}-{number}" for number, (layer, _) in enumerate(CASES)]

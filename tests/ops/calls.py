@@ -4,10 +4,11 @@ import importlib
 import inspect
 import pkgutil
 import zlib
+from contextlib import nullcontext
 
 import numpy as np
 
-from npseg import engines, ops
+from npseg import engines, ops, use_engine
 
 MODULES = [importlib.import_module(f"npseg.ops.{module.name}") for module in pkgutil.iter_modules(ops.__path__)]
 EXAMPLES = [example for module in MODULES for example in getattr(module, "EXAMPLES", [])]
@@ -27,12 +28,12 @@ def takes_engine(operation):
 
 
 def engines_of(operation):
-    """The engines to try; an operation that has only one way of computing is tried once."""
-    return engines() if takes_engine(operation) else (None,)
+    """The engines to try. What takes none is written in NumPy, but the current engine may have its own form of it."""
+    return engines() if takes_engine(operation) else ("im2col", *(name for name in engines() if name == "numba"))
 
 
 def with_engines(examples):
-    """(example, engine) for every engine that the example's operation can run on."""
+    """(example, engine) for every engine that may make a difference to the example's operation."""
     return [(example, engine) for example in examples for engine in engines_of(example.operation)]
 
 
@@ -57,10 +58,11 @@ def draw_integers(example, dtype=np.float64, largest=4):
 
 
 def call(operation, engine=None, **arguments):
-    """The operation by name, on an engine if it has a choice."""
+    """The operation by name, on an engine; None is the current one."""
     if takes_engine(operation):
-        arguments["engine"] = engine
-    return OPERATIONS[operation](**arguments)
+        return OPERATIONS[operation](**arguments, engine=engine)
+    with nullcontext() if engine is None else use_engine(engine):
+        return OPERATIONS[operation](**arguments)
 
 
 def forward(example, arrays, engine=None):

@@ -146,7 +146,7 @@ def test_too_much_is_refused_at_once(case):
     finally:
         tracemalloc.stop()
     assert peak < 20e6
-    assert took < 2
+    assert took < 10  # a compiled check may have to be compiled first
 
 
 @pytest.mark.parametrize("engine", engines())

@@ -311,7 +311,7 @@ def test_what_cannot_be_trained_is_refused_before_the_folder_is_made(tmp_path, t
     folder = tmp_path / "run"
     for bad, message in (
         (settings(class_weights=(1.0, 2.0)), "class_weights must be one number per class, 6, got 2"),
-        (settings(engine="fast"), "engine must be one of"),
+        (settings(engine="fast"), "engine name must be one of"),
         (settings(crop=(0, 3)), "size"),
     ):
         with pytest.raises(ValueError, match=message):

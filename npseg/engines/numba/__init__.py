@@ -1,0 +1,36 @@
+"""The compiled engine: the seven kernels, by Numba, on all cores."""
+
+from typing import Any
+
+from npseg.engines.numba.convolution import conv, conv_grad_input, conv_grad_weight
+from npseg.engines.numba.loss import cross_entropy, segmentation_map
+from npseg.engines.numba.normalisation import batch_norm, batch_norm_backward
+from npseg.engines.numba.pointwise import bias_gradient, relu, relu_and_bias_gradient, relu_backward
+from npseg.engines.numba.pooling import gather, max_pool, positions_distinct, positions_inside, scatter
+from npseg.engines.numba.resize import resize
+from npseg.engines.numba.updates import adam_update, sgd_update
+
+__all__ = [
+    "OPTIONS",
+    "adam_update",
+    "batch_norm",
+    "batch_norm_backward",
+    "bias_gradient",
+    "conv",
+    "conv_grad_input",
+    "conv_grad_weight",
+    "cross_entropy",
+    "gather",
+    "max_pool",
+    "positions_distinct",
+    "positions_inside",
+    "relu",
+    "relu_and_bias_gradient",
+    "relu_backward",
+    "resize",
+    "scatter",
+    "segmentation_map",
+    "sgd_update",
+]
+
+OPTIONS: dict[str, tuple[Any, ...]] = {"winograd": ("off", "f2", "f4")}

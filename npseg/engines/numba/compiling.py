@@ -1,0 +1,221 @@
+"""How kernels are compiled: when they are first called, once for each processor, to run on all cores.
+
+    kernel   runs its `prange` loop on all cores; called from Python
+    inner    a function that kernels call
+
+Arithmetic runs in the order written (`contract` alone is allowed: a * b + c in one rounding), so NaN and infinity are
+kept, and every loop over threads writes to places of its own, so results do not depend on how many there are.
+`reorder=True` lets a kernel's sums be vectorised, which changes their order, but not from run to run.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import event
+from numba.extending import intrinsic
+
+from npseg import buffers
+from npseg.checks import Array
+from npseg.engines.numba.kernel_cache import KernelCache
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+_one_at_a_time = threading.RLock()
+
+
+class Kernel(Generic[Parameters, Result]):
+    """A compiled function that uses all cores, safe to call from several Python threads at once."""
+
+    def __init__(self, function: Callable[Parameters, Result], *, reorder: bool) -> None:
+        self.compiled = _jit(function, parallel=True, reorder=reorder)
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+
+    def __call__(self, *arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        """Run it. Numba's `workqueue` layer cannot serve two callers at once, so there they take turns."""
+        if threads_may_meet():
+            return self.compiled(*arguments, **named)  # type: ignore[no-any-return]
+        with _one_at_a_time:
+            return self.compiled(*arguments, **named)  # type: ignore[no-any-return]
+
+
+def kernel(*, reorder: bool = False) -> Callable[[Callable[Parameters, Result]], Kernel[Parameters, Result]]:
+    """Compile a function with a `numba.prange` loop, when it is first called.
+
+    Args:
+        reorder: let sums be vectorised.
+    """
+    return lambda function: Kernel(function, reorder=reorder)
+
+
+class Task:
+    """A compiled function of a task's number, run for each of many tasks on all cores.
+
+    The function is compiled by itself, and the loop over the tasks, which is the same for all, calls it by its address:
+    Numba's own parallel loops compile what is in them three times over.
+    """
+
+    def __init__(self, function: Callable[..., None], *, reorder: bool) -> None:
+        self.compiled = _jit(function, parallel=False, reorder=reorder)
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self._addresses: dict[tuple[Any, ...], int] = {}
+
+    def __call__(self, tasks: int, *arguments: Any) -> None:
+        """Run tasks 0 ... tasks - 1, each with these arguments: arrays, whole numbers and truth values."""
+        kinds = tuple(
+            [(a.dtype, a.ndim) if isinstance(a, np.ndarray) else type(a) for a in arguments]  # a list is faster here
+        )
+        address = self._addresses.get(kinds)
+        if address is None:
+            address = self._addresses[kinds] = self._address(arguments)
+        if threads_may_meet():
+            _on_all_cores(address, tasks, *arguments)
+            return
+        with _one_at_a_time:
+            _on_all_cores(address, tasks, *arguments)
+
+    def _address(self, arguments: tuple[Any, ...]) -> int:
+        """Where the function for arguments of these types is."""
+        numba.get_num_threads()  # starts the threads, whose numbers the function may ask for
+        signature = (types.int64, *(numba.typeof(argument) for argument in arguments))
+        self.compiled.compile(signature)
+        compiled = self.compiled.overloads[signature]
+        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+
+
+def on_all_cores(*, reorder: bool = False) -> Callable[[Callable[..., None]], Task]:
+    """Compile a function (task, ...), when it is first called as (tasks, ...), to run for task = 0 ... tasks - 1.
+
+    Args:
+        reorder: let sums be vectorised.
+    """
+    return lambda function: Task(function, reorder=reorder)
+
+
+def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
+    """A function for kernels that gives the entries of an int64 array the names of a NamedTuple's fields."""
+    count = len(form._fields)
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def named(typing: Any, array: Any) -> Any:
+        """See `numbers_of`."""
+        result = types.NamedUniTuple(types.int64, count, form)
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            values = [builder.load(builder.gep(data, [ir.Constant(ir.IntType(64), k)])) for k in range(count)]
+            return context.make_tuple(builder, result, values)
+
+        return result(array), code
+
+    return named  # type: ignore[no-any-return, unused-ignore]
+
+
+def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Compile a function that kernels call."""
+    return _jit(function, parallel=False, reorder=False)  # type: ignore[no-any-return]
+
+
+def _jit(function: Callable[..., Any], *, parallel: bool, reorder: bool) -> Any:
+    fastmath = {"contract", "reassoc", "nsz"} if reorder else {"contract"}
+    wrappers = (
+        {} if parallel else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    )  # nobody calls them from Python
+    compiled = numba.njit(parallel=parallel, nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
+    cache = _cache_of(function)
+    if cache is not None:
+        compiled._cache = cache
+    return compiled
+
+
+def _cache_of(function: Callable[..., Any]) -> KernelCache | None:
+    """Where a function is kept; None where no folder can be written, so that every process compiles for itself."""
+    try:
+        return KernelCache(function)
+    except RuntimeError:
+        return None
+
+
+def cache_folder() -> str | None:
+    """The folder where compiled kernels are kept, if there is one."""
+    cache = _cache_of(cache_folder)
+    return None if cache is None else str(cache.cache_path)
+
+
+def threads_may_meet() -> bool:
+    """Whether Numba's threading layer serves several Python threads at once; not before it has been started."""
+    try:
+        return bool(numba.threading_layer() != "workqueue")
+    except ValueError:
+        return False
+
+
+def plain(array: Array) -> Array:
+    """The array as kernels know arrays, contiguous, aligned and writeable: each is compiled for one form only."""
+    return array if array.flags.carray else np.require(array, requirements=("C", "A", "W"))
+
+
+def empty_like(array: Array) -> Array:
+    """An array of the same shape and dtype, of undefined content."""
+    return buffers.empty(array.shape, array.dtype)
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _call(typing: Any, address: Any, task: Any, arguments: Any) -> Any:
+    """Call the compiled function at an address with a task's number and a tuple of further arguments."""
+    kinds = types.int64, *arguments.types
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        further = [
+            _borrowed(context, builder, kind, builder.extract_value(values[2], place))
+            for place, kind in enumerate(arguments.types)
+        ]
+        function = builder.inttoptr(values[0], context.call_conv.get_function_type(types.none, kinds).as_pointer())
+        context.call_conv.call_function(builder, function, types.none, kinds, [values[1], *further])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, arguments), code
+
+
+def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """An array without its owner: the caller keeps it alive, and counting who uses a slice of it would cost time."""
+    if not isinstance(kind, types.Array):
+        return value
+    array = context.make_array(kind)(context, builder, value)
+    for owner in ("meminfo", "parent"):
+        setattr(array, owner, getattr(array, owner).type(None))
+    return array._getvalue()
+
+
+def _every_task(address: int, tasks: int, *arguments: Any) -> None:
+    for task in numba.prange(tasks):
+        _call(address, task, arguments)
+
+
+_on_all_cores = _jit(_every_task, parallel=True, reorder=False)
+
+
+class _Notice(event.Listener):  # type: ignore[misc]  # Numba has no types
+    """Says once, on standard error, that the first use takes a while."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        """A function is about to be compiled: ours, or anybody's."""
+        function = getattr((event.data or {}).get("dispatcher"), "py_func", None)
+        if not self.said and getattr(function, "__module__", "").startswith("npseg."):
+            self.said = True
+            how_often = "once, then it is kept" if cache_folder() else "every time: set NUMBA_CACHE_DIR to keep it"
+            print(f"npseg: compiling for this processor ({how_often}) ...", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        """Nothing to say."""
+
+
+event.register("numba:compile", _Notice())

@@ -1,0 +1,120 @@
+"""Which algorithm for which shape, and why.
+
+| shape | algorithm | why |
+|---|---|---|
+| one input channel a group | `depthwise` | a row of pixels is the longest product there is; memory is the limit |
+| 3x3, stride 1, float32, many channels | `winograd`, if allowed | a quarter of the multiplications; costs transforms |
+| other windows | `direct`, in bands | nothing is copied but what a core's cache holds |
+| maps hardly larger than the window | `direct`, as columns | in bands, most positions would be wasted |
+| input gradients, transposed convolutions | `direct`, by `transposed` | phases of the stride are convolutions |
+| weight gradients, 3x3, stride 1, float32 | `winograd_weights`, if allowed | as forward |
+| other weight gradients | `weights` | positions as the inner dimension of a product |
+
+Where Winograd is allowed, the estimated times decide: products at the microkernel's speed, transforms at what they were
+measured to take. The constants are nanoseconds on two cores with AVX-512; only their ratios matter.
+"""
+
+import numba
+
+from npseg.engines.numba.direct import Blocking, Grid
+from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
+from npseg.geometry import ceil_divide
+
+CACHE = 2**18
+"""Numbers... bytes of each of the two things that a task keeps in its core's cache: the band and the sums."""
+
+
+def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -> Blocking:
+    """How to cut a direct convolution into tasks.
+
+    Args:
+        images: N.
+        channels: source channels.
+        rows: results of each position: channels times kinds.
+        grid: the positions and what they see.
+        itemsize: bytes of a number.
+    """
+    taps = len(grid.tap_rows)
+    column_span = int(max(grid.tap_columns) - min(grid.tap_columns)) // grid.stride[1]
+    row_span = int(max(grid.tap_rows) - min(grid.tap_rows)) // grid.stride[0]
+    pitch = grid.width + column_span
+    all_blocks = -(-rows // ROWS)
+    positions = grid.height * grid.width
+    wasted = rounded_to_lanes(grid.height * pitch, itemsize) / positions
+    # With a stride, writing out columns costs more: a band holds each pixel once, columns hold it for each tap.
+    as_columns = wasted > (1.3 if grid.stride == (1, 1) or pitch < 12 else 2)
+    if as_columns:
+        bands = -(-images * positions // 384)
+        band = -(-images * positions // bands)
+        band_columns = rounded_to_lanes(band, itemsize)
+        chunk = max(1, CACHE // (taps * band_columns * itemsize))
+    else:
+        bands = -(-grid.height * pitch // 512)
+        band = -(-grid.height // bands)
+        bands = -(-grid.height // band) * images
+        band_columns = rounded_to_lanes(band * pitch, itemsize)
+        chunk = max(1, CACHE // ((band + row_span) * pitch * itemsize * grid.stride[0] * grid.stride[1]))
+    chunk = min(chunk, max(1, 512 // taps), channels)
+    chunk = -(-channels // -(-channels // chunk))
+    tasks = 2 * numba.config.NUMBA_NUM_THREADS
+    parts = max(-(-all_blocks * ROWS * band_columns * itemsize // (2 * CACHE)), min(all_blocks, -(-tasks // bands)))
+    blocks = -(-all_blocks // parts)
+    return Blocking(as_columns, band, chunk, blocks, bands > 2)
+
+
+PRODUCT = 1 / 240
+"""Nanoseconds of a multiply-add in the microkernel."""
+
+DIRECT_OVERHEAD = 1.2
+"""What direct convolution takes, relative to its products alone: bands, columns computed for nothing, stores."""
+
+TURNED = 0.12
+"""Nanoseconds for a number that the direct weight gradient turns to have its channels last."""
+
+WEIGHT_ENTRY = 0.14
+"""Nanoseconds for an entry of a transformed weight."""
+
+TILE_ENTRY, ROW_OF_TILES = 0.2, 1.8
+"""Nanoseconds for an entry of a transformed tile, and what each row of tiles costs besides."""
+
+TILES = {"off": (), "f2": (2,), "f4": (2, 4)}
+"""The m of Winograd's algorithms F(m x m, 3 x 3) that each setting allows."""
+
+
+def tile_size(
+    allowed: str, images: int, channels: int, out_channels: int, size: tuple[int, int], dilation: tuple[int, int]
+) -> int:
+    """The m of the fastest Winograd algorithm for a convolution or its input gradient, or 0: direct is faster.
+
+    Args:
+        allowed: one of `TILES`.
+        images: N.
+        channels: input channels.
+        out_channels: output channels.
+        size: of the outputs.
+        dilation: of the window.
+    """
+    weights, outputs = channels * out_channels, images * size[0] * size[1]
+    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD}
+    for m in TILES[allowed]:
+        tiles = images * _tiles(size[0], dilation[0], m) * _tiles(size[1], dilation[1], m)
+        products = weights * rounded_to_lanes(tiles, 4) * PRODUCT
+        transforms = (channels + out_channels) * tiles * (TILE_ENTRY + ROW_OF_TILES * m * dilation[1] / size[1])
+        times[m] = (m + 2) ** 2 * (products + transforms + weights * WEIGHT_ENTRY)
+    return min(times, key=lambda m: times[m])
+
+
+def weight_tile_size(allowed: str, images: int, channels: int, out_channels: int, size: tuple[int, int]) -> int:
+    """The same for a weight gradient, whose tiles have their channels side by side."""
+    weights, outputs = channels * out_channels, images * size[0] * size[1]
+    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * TURNED}
+    for m in TILES[allowed]:
+        tiles = images * _tiles(size[0], 1, m) * _tiles(size[1], 1, m)
+        transforms = (channels + out_channels) * tiles * TILE_ENTRY
+        times[m] = (m + 2) ** 2 * (weights * tiles * PRODUCT + transforms + 2 * weights * WEIGHT_ENTRY)
+    return min(times, key=lambda m: times[m])
+
+
+def _tiles(length: int, dilation: int, m: int) -> int:
+    """Tiles along one axis; every grid of a dilation has its own."""
+    return dilation * ceil_divide(ceil_divide(length, dilation), m)

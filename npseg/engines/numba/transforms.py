@@ -1,0 +1,185 @@
+"""Small constant matrices applied to long vectors, and lines split into every m-th entry: Winograd's building blocks.
+
+    linear(matrix):   y_u[j] = sum over v of matrix[u, v] * x_v[j]          for all j, `lanes` at a time
+    split(m):         y_p[t] = x[m * t + p]
+    join(m):          y[m * t + p] = x_p[t]
+
+Written as LLVM instructions, as the microkernel is, and for the same reason: with so many arrays at once, a compiler
+cannot prove that none overlaps another, and falls back to one number at a time. What is left at the end of a vector is
+done in halves, quarters and so on, so nothing beyond it is read or written.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from npseg.checks import Array
+from npseg.engines.numba.microkernel import VECTOR_BYTES
+
+
+def linear(matrix: Array, wrap: int | None = None) -> Callable[..., None]:
+    """A function (x, x_start, x_step, y, y_start, y_step, length) that applies a constant matrix.
+
+    Vector x_v starts at x_start + v * x_step, and y_u at y_start + u * y_step. With `wrap`, x_v starts at
+    x_start + (v % wrap) * x_step + v // wrap: after `split(wrap)`, these are the neighbouring entries of a line.
+    """
+    rows = [[float(value) for value in row] for row in np.asarray(matrix, np.float32)]
+    columns = len(rows[0])
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def apply(typing: Any, x: Any, x_start: Any, x_step: Any, y: Any, y_start: Any, y_step: Any, length: Any) -> Any:
+        """See `linear`."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vectors = _Vectors(context, builder, signature, arguments, (0, 3))
+            _, first, step, _, to, to_step, count = arguments
+            inputs = []
+            for v in range(columns):
+                times, beyond = (v, 0) if wrap is None else (v % wrap, v // wrap)
+                start = builder.add(first, builder.mul(step, step.type(times)))
+                inputs.append(builder.add(start, start.type(beyond)))
+            outputs = [builder.add(to, builder.mul(to_step, to_step.type(u))) for u in range(len(rows))]
+
+            def body(place: Any, width: int) -> None:
+                values = [vectors.load(0, builder.add(start, place), width) for start in inputs]
+                for row, start in zip(rows, outputs, strict=True):
+                    vectors.store(3, builder.add(start, place), vectors.combination(row, values, width))
+
+            vectors.for_each(count, body)
+            return context.get_dummy_value()
+
+        return types.void(x, types.intp, types.intp, y, types.intp, types.intp, types.intp), code
+
+    return apply  # type: ignore[no-any-return, unused-ignore]
+
+
+def split(m: int) -> Callable[..., None]:
+    """A function (x, x_start, y, y_start, y_step, length): y[y_start + p * y_step + t] = x[x_start + m * t + p]."""
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def apply(typing: Any, x: Any, x_start: Any, y: Any, y_start: Any, y_step: Any, length: Any) -> Any:
+        """See `split`."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vectors = _Vectors(context, builder, signature, arguments, (0, 2))
+            _, first, _, to, to_step, count = arguments
+
+            def body(place: Any, width: int) -> None:
+                start = builder.add(first, builder.mul(place, place.type(m)))
+                whole = vectors.load(0, start, width * m)
+                for p in range(m):
+                    part = vectors.shuffled(whole, whole, [m * t + p for t in range(width)])
+                    vectors.store(2, builder.add(builder.add(to, builder.mul(to_step, to_step.type(p))), place), part)
+
+            vectors.for_each(count, body)
+            return context.get_dummy_value()
+
+        return types.void(x, types.intp, y, types.intp, types.intp, types.intp), code
+
+    return apply  # type: ignore[no-any-return, unused-ignore]
+
+
+def join(m: int) -> Callable[..., None]:
+    """A function (x, x_start, x_step, y, y_start, length): y[y_start + m * t + p] = x[x_start + p * x_step + t]."""
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def apply(typing: Any, x: Any, x_start: Any, x_step: Any, y: Any, y_start: Any, length: Any) -> Any:
+        """See `join`."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vectors = _Vectors(context, builder, signature, arguments, (0, 3))
+            _, first, step, _, to, count = arguments
+
+            def body(place: Any, width: int) -> None:
+                parts = [
+                    vectors.load(0, builder.add(builder.add(first, builder.mul(step, step.type(p))), place), width)
+                    for p in range(m)
+                ]
+                while len(parts) > 1:  # p and p + len / 2 side by side, until all are
+                    half = len(parts) // 2
+                    parts = [vectors.interleaved(parts[p], parts[p + half]) for p in range(half)]
+                vectors.store(3, builder.add(to, builder.mul(place, place.type(m))), parts[0])
+
+            vectors.for_each(count, body)
+            return context.get_dummy_value()
+
+        return types.void(x, types.intp, types.intp, y, types.intp, types.intp), code
+
+    return apply  # type: ignore[no-any-return, unused-ignore]
+
+
+class _Vectors:
+    """Writes instructions on vectors of float32 in arrays that are arguments."""
+
+    def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, arrays: tuple[int, ...]) -> None:
+        self.builder = builder
+        self.data = {
+            place: context.make_array(signature.args[place])(context, builder, arguments[place]).data
+            for place in arrays
+        }
+
+    def for_each(self, length: Any, body: Callable[[Any, int], None]) -> None:
+        """Run `body(place, width)` along the length, in whole vectors, then in ever smaller parts of one."""
+        builder, width = self.builder, VECTOR_BYTES // 4
+        place = cgutils.alloca_once_value(builder, length.type(0))
+        while width:
+            check, loop, done = (builder.append_basic_block(name) for name in ("check", "vector", "rest"))
+            builder.branch(check)
+            builder.position_at_end(check)
+            end = builder.add(builder.load(place), length.type(width))
+            builder.cbranch(builder.icmp_signed("<=", end, length), loop, done)
+            builder.position_at_end(loop)
+            body(builder.load(place), width)
+            builder.store(end, place)
+            builder.branch(check)
+            builder.position_at_end(done)
+            width //= 2
+
+    def load(self, array: int, place: Any, width: int) -> Any:
+        """`width` numbers."""
+        value = self.builder.load(self._pointer(array, place, width))
+        value.align = 4
+        return value
+
+    def store(self, array: int, place: Any, value: Any) -> None:
+        """A vector's numbers."""
+        self.builder.store(value, self._pointer(array, place, value.type.count)).align = 4
+
+    def combination(self, factors: list[float], values: list[Any], width: int) -> Any:
+        """The sum of factors times vectors, without multiplying by 0 or 1."""
+        builder, vector = self.builder, ir.VectorType(ir.FloatType(), width)
+        name = f"llvm.fmuladd.v{width}f32"
+        fused = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), name)
+        total = None
+        for factor, value in sorted(zip(factors, values, strict=True), key=lambda pair: abs(pair[0]) != 1):
+            if factor == 0:
+                continue
+            constant = ir.Constant(vector, [factor] * width)
+            if total is None:
+                total = value if factor == 1 else builder.fmul(value, constant)
+            elif factor == 1:
+                total = builder.fadd(total, value)
+            elif factor == -1:
+                total = builder.fsub(total, value)
+            else:
+                total = builder.call(fused, [value, constant, total])
+        return total
+
+    def interleaved(self, first: Any, second: Any) -> Any:
+        """first[0], second[0], first[1], second[1], ..."""
+        width = first.type.count
+        return self.shuffled(first, second, [t // 2 + (width if t % 2 else 0) for t in range(2 * width)])
+
+    def shuffled(self, first: Any, second: Any, places: list[int]) -> Any:
+        """The numbers at these places of two vectors laid end to end."""
+        index = ir.VectorType(ir.IntType(32), len(places))
+        return self.builder.shuffle_vector(first, second, ir.Constant(index, places))
+
+    def _pointer(self, array: int, place: Any, width: int) -> Any:
+        vector = ir.VectorType(ir.FloatType(), width)
+        return self.builder.bitcast(self.builder.gep(self.data[array], [place]), vector.as_pointer())
