@@ -17,7 +17,7 @@ past this file they do not exist.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -304,6 +304,7 @@ def _check_transposed(axis: Axis, size: int, name: str) -> None:
         )
 
 
+@lru_cache(maxsize=256)
 def check_real_pixels(window: Window, input_size: Size) -> None:
     """Refuse a window that would see nothing but padding: it has no maximum and no mean."""
     for axis, size, name in zip(window.axes, input_size, AXIS_NAMES, strict=True):

@@ -21,7 +21,7 @@ from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.geometry import ceil_divide
 
 CACHE = 2**18
-"""Numbers... bytes of each of the two things that a task keeps in its core's cache: the band and the sums."""
+"""Bytes of each of the two things that a task keeps in its core's cache: its band, and half of its sums."""
 
 
 def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -> Blocking:
