@@ -13,6 +13,11 @@ A is packed so that the ROWS numbers of one k lie side by side. The rows of B ma
 begins. With offsets that step through a matrix this is a matrix product; with the offsets of a window's taps in an
 image it is a convolution, of any kernel size and dilation, with nothing copied.
 
+Two more forms have an A that is not packed. `multiply_in_place` reads each of its numbers where a table says, its rows
+a pitch apart; `multiply_picked` picks the rows of A and C, by tables, from among those of larger matrices:
+
+    c[m, j] += a[place[k] + m * pitch] * b[offset[k] + j]            c[to[m] + j] += a[from[m] + k] * b[k, j]
+
 It is written as LLVM instructions, because no compiler finds this register tile by itself. Source: Goto, van de Geijn,
 "Anatomy of high-performance matrix multiplication" (2008).
 """
@@ -72,34 +77,161 @@ def _tile(vectors: int) -> Callable[..., None]:
         """C (+)= A B for one tile; starts and pitch count array entries, `accumulate` keeps what is in C."""
         if not (a.dtype == b.dtype == c.dtype and isinstance(a.dtype, types.Float)):
             return None
-        signature = types.void(
-            a, types.intp, b, types.intp, offsets, types.intp, types.intp, c, types.intp, types.intp, types.intp
-        )
-        return signature, _TileCode(a.dtype.bitwidth // 8, vectors)
+        number = types.intp
+        signature = types.void(a, number, b, number, offsets, number, number, c, number, number, number)
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            a, a_start, b, b_start, offsets, first, depth, c, c_start, c_pitch, accumulate = pointers(
+                context, builder, signature, arguments
+            )
+            tile = _TileCode(builder, signature.args[0].dtype, vectors)
+            a, b, offsets = builder.gep(a, [a_start]), builder.gep(b, [b_start]), builder.gep(offsets, [first])
+            tile.write(
+                lambda k: tile.apart(builder.gep(a, [builder.mul(k, k.type(ROWS))]), k.type(1)),
+                lambda k: builder.gep(b, [builder.load(builder.gep(offsets, [k]))]),
+                tile.apart(builder.gep(c, [c_start]), c_pitch),
+                depth,
+                accumulate,
+            )
+            return context.get_dummy_value()
+
+        return signature, code
 
     return multiply_add  # type: ignore[no-any-return]
+
+
+def _tile_in_place(vectors: int) -> Callable[..., None]:
+    """The microkernel for an A whose entry of row m and step k is at a_start + places[k] + m * a_pitch."""
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def multiply_add(
+        typing: Any,
+        a: Any,
+        a_start: Any,
+        a_pitch: Any,
+        places: Any,
+        b: Any,
+        b_start: Any,
+        offsets: Any,
+        first: Any,
+        depth: Any,
+        c: Any,
+        c_start: Any,
+        c_pitch: Any,
+        accumulate: Any,
+    ) -> Any:
+        """C (+)= A B for one tile; `first` counts in both tables."""
+        number = types.intp
+        of_a, of_b = (a, number, number, places), (b, number, offsets, number, number)
+        signature = types.void(*of_a, *of_b, c, number, number, number)
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            a, a_start, a_pitch, places, b, b_start, offsets, first, depth, c, c_start, c_pitch, accumulate = pointers(
+                context, builder, signature, arguments
+            )
+            tile = _TileCode(builder, signature.args[0].dtype, vectors)
+            a, b = builder.gep(a, [a_start]), builder.gep(b, [b_start])
+            places, offsets = builder.gep(places, [first]), builder.gep(offsets, [first])
+            tile.write(
+                lambda k: tile.apart(builder.gep(a, [builder.load(builder.gep(places, [k]))]), a_pitch),
+                lambda k: builder.gep(b, [builder.load(builder.gep(offsets, [k]))]),
+                tile.apart(builder.gep(c, [c_start]), c_pitch),
+                depth,
+                accumulate,
+            )
+            return context.get_dummy_value()
+
+        return signature, code
+
+    return multiply_add  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def multiply_picked(
+    typing: Any,
+    a: Any,
+    rows_of_a: Any,
+    b: Any,
+    b_start: Any,
+    depth: Any,
+    c: Any,
+    rows_of_c: Any,
+    first: Any,
+    a_start: Any,
+) -> Any:
+    """C += A B for one tile of PICKED_VECTORS, the rows of A and C picked by tables, of which `first` is the first.
+
+    Row m of A begins at a_start + rows_of_a[first + m], and that of C at rows_of_c[first + m]; B has no gaps.
+    """
+    number = types.intp
+    signature = types.void(a, rows_of_a, b, number, number, c, rows_of_c, number, number)
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        a, rows_of_a, b, b_start, depth, c, rows_of_c, first, a_start = pointers(context, builder, signature, arguments)
+        tile = _TileCode(builder, signature.args[0].dtype, PICKED_VECTORS)
+        a, b = builder.gep(a, [a_start]), builder.gep(b, [b_start])
+        left, sums = (
+            [
+                builder.gep(matrix, [builder.load(builder.gep(rows, [builder.add(first, first.type(m))]))])
+                for m in range(ROWS)
+            ]
+            for matrix, rows in ((a, rows_of_a), (c, rows_of_c))
+        )
+        tile.write(
+            lambda k: [builder.gep(row, [k]) for row in left],
+            lambda k: builder.gep(b, [builder.mul(k, k.type(PICKED_VECTORS * tile.lanes))]),
+            sums,
+            depth,
+            depth.type(1),
+        )
+        return context.get_dummy_value()
+
+    return signature, code
+
+
+PICKED_VECTORS = 2
+"""How wide the tiles of `multiply_picked` are."""
+
+
+def pointers(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """An intrinsic's arguments, with an array's data in the place of the array."""
+    return [
+        context.make_array(kind)(context, builder, value).data if isinstance(kind, types.Array) else value
+        for kind, value in zip(signature.args, arguments, strict=True)
+    ]
 
 
 class _TileCode:
     """Writes the microkernel's instructions."""
 
-    def __init__(self, itemsize: int, vectors: int) -> None:
-        self.itemsize = itemsize
-        self.lanes = VECTOR_BYTES // itemsize
+    def __init__(self, builder: Any, dtype: Any, vectors: int) -> None:
+        self.builder = builder
+        self.itemsize = dtype.bitwidth // 8
+        self.lanes = VECTOR_BYTES // self.itemsize
         self.columns = range(vectors)
-        self.number = ir.FloatType() if itemsize == 4 else ir.DoubleType()
+        self.number = ir.FloatType() if self.itemsize == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.number, self.lanes)
 
-    def __call__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        """The code generator that Numba calls."""
-        data = {
-            place: context.make_array(signature.args[place])(context, builder, arguments[place]).data
-            for place in (0, 2, 4, 7)
+    def apart(self, start: Any, pitch: Any) -> list[Any]:
+        """Where ROWS rows begin that are a pitch apart."""
+        builder = self.builder
+        return [builder.gep(start, [builder.mul(pitch, pitch.type(m))]) for m in range(ROWS)]
+
+    def write(
+        self,
+        left: Callable[[Any], list[Any]],
+        right: Callable[[Any], Any],
+        sums_of_rows: list[Any],
+        depth: Any,
+        accumulate: Any,
+    ) -> None:
+        """The tile's loop: `left` and `right` say where step k finds A's numbers and B's row."""
+        builder = self.builder
+        places = {
+            (m, j): builder.gep(row, [depth.type(j * self.lanes)])
+            for m, row in enumerate(sums_of_rows)
+            for j in self.columns
         }
-        a, b = (builder.gep(data[place], [arguments[place + 1]]) for place in (0, 2))
-        offsets, depth = builder.gep(data[4], [arguments[5]]), arguments[6]
-        c, pitch, accumulate = builder.gep(data[7], [arguments[8]]), arguments[9], arguments[10]
-        places = self._places(builder, c, pitch)
 
         entry, loop, end = (builder.append_basic_block(name) for name in ("tile", "depth", "end"))
         add, store = (builder.append_basic_block(name) for name in ("add", "store"))
@@ -114,14 +246,13 @@ class _TileCode:
         for phi in sums.values():
             phi.add_incoming(zero, entry)
         k.add_incoming(depth.type(0), entry)
-        row = builder.gep(b, [builder.load(builder.gep(offsets, [k]))])
-        factors = [self._load(builder, builder.gep(row, [k.type(j * self.lanes)])) for j in self.columns]
-        left = builder.gep(a, [builder.mul(k, k.type(ROWS))])
+        row = right(k)
+        factors = [self._load(builder.gep(row, [k.type(j * self.lanes)])) for j in self.columns]
         totals = {}
-        for m in range(ROWS):
-            scalar = self._everywhere(builder, builder.load(builder.gep(left, [k.type(m)])))
+        for m, pointer in enumerate(left(k)):
+            scalar = self._everywhere(builder.load(pointer))
             for j in self.columns:
-                totals[m, j] = builder.call(self._fused(builder), [scalar, factors[j], sums[m, j]])
+                totals[m, j] = builder.call(self._fused(), [scalar, factors[j], sums[m, j]])
                 sums[m, j].add_incoming(totals[m, j], loop)
         following = builder.add(k, k.type(1))
         k.add_incoming(following, loop)
@@ -132,48 +263,42 @@ class _TileCode:
         builder.cbranch(builder.icmp_signed("!=", accumulate, accumulate.type(0)), add, store)
         builder.position_at_end(add)
         for place, pointer in places.items():
-            self._store(builder, builder.fadd(totals[place], self._load(builder, pointer)), pointer)
+            self._store(builder.fadd(totals[place], self._load(pointer)), pointer)
         done = builder.append_basic_block("done")
         builder.branch(done)
         builder.position_at_end(store)
         for place, pointer in places.items():
-            self._store(builder, totals[place], pointer)
+            self._store(totals[place], pointer)
         builder.branch(done)
         builder.position_at_end(done)
-        return context.get_dummy_value()
 
-    def _places(self, builder: Any, c: Any, pitch: Any) -> dict[tuple[int, int], Any]:
-        """Where in C each vector of the tile is kept."""
-        return {
-            (m, j): builder.gep(c, [builder.add(builder.mul(pitch, pitch.type(m)), pitch.type(j * self.lanes))])
-            for m in range(ROWS)
-            for j in self.columns
-        }
-
-    def _load(self, builder: Any, pointer: Any) -> Any:
-        value = builder.load(self._as_vector(builder, pointer))
+    def _load(self, pointer: Any) -> Any:
+        value = self.builder.load(self._as_vector(pointer))
         value.align = self.itemsize
         return value
 
-    def _store(self, builder: Any, value: Any, pointer: Any) -> None:
-        builder.store(value, self._as_vector(builder, pointer)).align = self.itemsize
+    def _store(self, value: Any, pointer: Any) -> None:
+        self.builder.store(value, self._as_vector(pointer)).align = self.itemsize
 
-    def _as_vector(self, builder: Any, pointer: Any) -> Any:
-        return builder.bitcast(pointer, self.vector.as_pointer())
+    def _as_vector(self, pointer: Any) -> Any:
+        return self.builder.bitcast(pointer, self.vector.as_pointer())
 
-    def _everywhere(self, builder: Any, scalar: Any) -> Any:
+    def _everywhere(self, scalar: Any) -> Any:
         """A vector that holds one number in every lane."""
         undefined, index = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
-        first = builder.insert_element(undefined, scalar, index(0))
-        return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, self.lanes), [0] * self.lanes))
+        first = self.builder.insert_element(undefined, scalar, index(0))
+        lanes = ir.Constant(ir.VectorType(index, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def _fused(self, builder: Any) -> Any:
+    def _fused(self) -> Any:
         """a * b + c, in one rounding where the processor can."""
         name = f"llvm.fmuladd.v{self.lanes}f{8 * self.itemsize}"
-        return cgutils.get_or_insert_function(builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name)
+        form = ir.FunctionType(self.vector, [self.vector] * 3)
+        return cgutils.get_or_insert_function(self.builder.module, form, name)
 
 
 tile_of_one, tile_of_two, tile_of_three = (_tile(vectors) for vectors in (1, 2, 3))
+one_in_place, two_in_place, three_in_place = (_tile_in_place(vectors) for vectors in (1, 2, 3))
 
 
 @inner
@@ -203,6 +328,38 @@ def multiply_rows(
         j += 2 * lanes
     if columns - j > 0:
         tile_of_one(a, a_start, b, b_start + j, offsets, first, depth, c, c_start + j, c_pitch, accumulate)
+
+
+@inner
+def multiply_in_place(
+    a: Array,
+    a_start: int,
+    a_pitch: int,
+    places: Array,
+    b: Array,
+    b_start: int,
+    offsets: Array,
+    first: int,
+    depth: int,
+    c: Array,
+    c_start: int,
+    c_pitch: int,
+    columns: int,
+    accumulate: int,
+) -> None:
+    """As `multiply_rows`, for an A that is not packed: `first` counts in both tables."""
+    lanes = VECTOR_BYTES // c.itemsize
+    of_a, of_b = (a, a_start, a_pitch, places), (offsets, first, depth, c)
+    j = 0
+    if VECTORS == 3:
+        while columns - j > 2 * lanes:
+            three_in_place(*of_a, b, b_start + j, *of_b, c_start + j, c_pitch, accumulate)
+            j += 3 * lanes
+    while columns - j > lanes:
+        two_in_place(*of_a, b, b_start + j, *of_b, c_start + j, c_pitch, accumulate)
+        j += 2 * lanes
+    if columns - j > 0:
+        one_in_place(*of_a, b, b_start + j, *of_b, c_start + j, c_pitch, accumulate)
 
 
 def rounded_to_lanes(columns: int, itemsize: int) -> int:

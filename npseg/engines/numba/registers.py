@@ -31,10 +31,10 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     """To LLVM, a vector is a value like any other."""
 
     def __init__(self, manager: Any, vector: Any) -> None:
-        super().__init__(manager, vector, _vector_of(vector.dtype))
+        super().__init__(manager, vector, vector_of(vector.dtype))
 
 
-def _vector_of(dtype: Any) -> Any:
+def vector_of(dtype: Any) -> Any:
     """The LLVM type of a whole register of float32 or float64."""
     number = ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
     return ir.VectorType(number, 8 * VECTOR_BYTES // dtype.bitwidth)
@@ -44,7 +44,7 @@ def _vector_of(dtype: Any) -> Any:
 def everywhere(typing: Any, value: Any) -> Any:
     """A vector with the same number in every lane."""
     return Vector(value)(value), lambda context, builder, signature, arguments: _spread(
-        builder, arguments[0], _vector_of(value)
+        builder, arguments[0], vector_of(value)
     )
 
 
@@ -53,7 +53,7 @@ def load_some(typing: Any, array: Any, start: Any, some: Any) -> Any:
     """array[start + lane] in the lanes whose bit is set in `some`, which alone are read, and zero in the others."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _load(builder, array, *_place(context, builder, signature, arguments), arguments[2])
+        return _load(builder, *_place(context, builder, signature, arguments), arguments[2])
 
     return Vector(array.dtype)(array, types.intp, types.intp), code
 
@@ -67,11 +67,11 @@ def load_spaced(typing: Any, array: Any, start: Any, spacing: Any, some: Any, mo
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer, form = _place(context, builder, signature, arguments)
-        pixels = _load(builder, array, pointer, form, arguments[3])
+        pixels = _load(builder, pointer, form, arguments[3])
         if spacing.count == 1:
             return pixels
-        following = _load(builder, array, builder.gep(pointer, [arguments[1].type(1)]), form, arguments[4])
-        return _chosen(builder, pixels, following, [2 * lane for lane in range(form.count)])
+        following = _load(builder, builder.gep(pointer, [arguments[1].type(1)]), form, arguments[4])
+        return chosen(builder, pixels, following, [2 * lane for lane in range(form.count)])
 
     return Vector(array.dtype)(array, types.intp, spacing, types.intp, types.intp), code
 
@@ -82,10 +82,7 @@ def store_some(typing: Any, array: Any, start: Any, some: Any, values: Any) -> A
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointer, form = _place(context, builder, signature, arguments)
-        lanes, alignment = _flags(builder, arguments[2], form.count), ir.IntType(32)(array.dtype.bitwidth // 8)
-        kinds = [form, pointer.type, alignment.type, lanes.type]
-        function = _intrinsic(builder, "masked.store", form, ".p0", ir.VoidType(), kinds)
-        builder.call(function, [arguments[3], pointer, alignment, lanes])
+        store_masked(builder, arguments[3], pointer, _flags(builder, arguments[2], form.count))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, values), code
@@ -120,7 +117,7 @@ def interleaved(typing: Any, even: Any, odd: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         count = arguments[0].type.count
         order = [lane // 2 + lane % 2 * count for lane in range(2 * count)]
-        halves = [_chosen(builder, arguments[0], arguments[1], half) for half in (order[:count], order[count:])]
+        halves = [chosen(builder, arguments[0], arguments[1], half) for half in (order[:count], order[count:])]
         return context.make_tuple(builder, signature.return_type, halves)
 
     return types.UniTuple(even, 2)(even, even), code
@@ -134,7 +131,7 @@ def total(typing: Any, values: Any) -> Any:
         values = arguments[0]
         while (count := values.type.count) > 1:
             halves = range(count // 2), range(count // 2, count)
-            values = builder.fadd(*(_chosen(builder, values, values, list(half)) for half in halves))
+            values = builder.fadd(*(chosen(builder, values, values, list(half)) for half in halves))
         return builder.extract_element(values, ir.IntType(32)(0))
 
     return values.dtype(values), code
@@ -142,16 +139,34 @@ def total(typing: Any, values: Any) -> Any:
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
     """The address of array[start] as that of a vector, and the vector's type."""
-    array, form = signature.args[0], _vector_of(signature.args[0].dtype)
+    array, form = signature.args[0], vector_of(signature.args[0].dtype)
     data = context.make_array(array)(context, builder, arguments[0]).data
     return builder.bitcast(builder.gep(data, [arguments[1]]), form.as_pointer()), form
 
 
-def _load(builder: Any, array: Any, pointer: Any, form: Any, bits: Any) -> Any:
-    lanes, alignment = _flags(builder, bits, form.count), ir.IntType(32)(array.dtype.bitwidth // 8)
+def _load(builder: Any, pointer: Any, form: Any, bits: Any) -> Any:
+    return load_masked(builder, pointer, form, _flags(builder, bits, form.count))
+
+
+def load_masked(builder: Any, pointer: Any, form: Any, lanes: Any) -> Any:
+    """The lanes that are flagged, which alone are read, and zero in the others."""
+    pointer, alignment = builder.bitcast(pointer, form.as_pointer()), _alignment(form)
     kinds = [pointer.type, alignment.type, lanes.type, form]
     function = _intrinsic(builder, "masked.load", form, ".p0", form, kinds)
     return builder.call(function, [pointer, alignment, lanes, _zeros(form)])
+
+
+def store_masked(builder: Any, values: Any, pointer: Any, lanes: Any) -> None:
+    """Write the lanes that are flagged."""
+    pointer, alignment = builder.bitcast(pointer, values.type.as_pointer()), _alignment(values.type)
+    kinds = [values.type, pointer.type, alignment.type, lanes.type]
+    function = _intrinsic(builder, "masked.store", values.type, ".p0", ir.VoidType(), kinds)
+    builder.call(function, [values, pointer, alignment, lanes])
+
+
+def _alignment(form: Any) -> Any:
+    """Bytes of a number: a vector may begin anywhere."""
+    return ir.IntType(32)(4 if isinstance(form.element, ir.FloatType) else 8)
 
 
 def _flags(builder: Any, bits: Any, count: int) -> Any:
@@ -161,10 +176,10 @@ def _flags(builder: Any, bits: Any, count: int) -> Any:
 
 def _spread(builder: Any, value: Any, form: Any) -> Any:
     first = builder.insert_element(ir.Constant(form, ir.Undefined), value, ir.IntType(32)(0))
-    return _chosen(builder, first, first, [0] * form.count)
+    return chosen(builder, first, first, [0] * form.count)
 
 
-def _chosen(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+def chosen(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
     """A vector of some lanes of a, which count from 0, and of b, which count on from there."""
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), lanes))
 
