@@ -14,11 +14,11 @@ past this file they do not exist.
     output padding p of a transposed convolution: `after` shrinks by p
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from typing import Any, Self, TypeAlias
+from functools import cached_property, lru_cache, wraps
+from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -29,6 +29,9 @@ Size: TypeAlias = tuple[int, int]
 Pair: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = int | str | Sequence[int] | Sequence[Sequence[int]]
 Sides: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
 
 AXIS_NAMES = ("height", "width")
 
@@ -181,6 +184,29 @@ def parse_padding(padding: Any) -> Sides | str:
     return (height, height), (width, width)
 
 
+def _remembered(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+    """Keep what was made from plain arguments: a training step asks for the same windows again and again.
+
+    Plain are numbers, words and tuples of numbers that are exactly that: True equals 1, but must be refused where 1 is
+    right, so it must not find what was made for 1.
+    """
+    kept = lru_cache(maxsize=1024, typed=True)(make)
+
+    @wraps(make)
+    def remembering(*arguments: Arguments.args, **named: Arguments.kwargs) -> Made:
+        is_kept = all(map(_is_plain, (*arguments, *named.values())))
+        return (cast("Callable[Arguments, Made]", kept) if is_kept else make)(*arguments, **named)
+
+    return remembering
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:
+        return set(map(type, value)) == {int}
+    return value is None or type(value) in (int, str, bool)
+
+
+@_remembered
 def convolution_window(
     kernel_size: Pair,
     input_size: Size,
@@ -222,6 +248,7 @@ def _same_padding(axis: Axis, size: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+@_remembered
 def pooling_window(
     kernel_size: Pair,
     input_size: Size,
@@ -254,6 +281,7 @@ def _ceil_axis(axis: Axis, size: int, name: str) -> Axis:
     return replace(axis, after=(outputs - 1) * axis.stride + axis.extent - size - axis.before)
 
 
+@_remembered
 def transposed_window(
     kernel_size: Pair,
     input_size: Size,

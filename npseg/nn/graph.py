@@ -279,11 +279,24 @@ class Graph:
 
     def _arrays_of(self, node: Node) -> dict[str, Array]:
         """One layer's parameters and buffers by their short names."""
-        own = {key: self.parameters[f"{node.name}.{key}"] for key in node.layer.parameter_specs()}
-        return own | {key: self.buffers[f"{node.name}.{key}"] for key in node.layer.buffer_specs()}
+        parameters, buffers = self._own_names[node.name]
+        own = {key: self.parameters[name] for key, name in parameters.items()}
+        return own | {key: self.buffers[name] for key, name in buffers.items()}
 
     def _own_trainable(self, node: Node) -> list[str]:
-        return [key for key in node.layer.parameter_specs() if f"{node.name}.{key}" in self.trainable]
+        parameters, _ = self._own_names[node.name]
+        return [key for key, name in parameters.items() if name not in self.frozen]
+
+    @cached_property
+    def _own_names(self) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+        """For each node, the full names of its parameters and of its buffers by their short ones."""
+        return {
+            node.name: (
+                {key: f"{node.name}.{key}" for key in node.layer.parameter_specs()},
+                {key: f"{node.name}.{key}" for key in node.layer.buffer_specs()},
+            )
+            for node in self.nodes
+        }
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:

@@ -1,7 +1,6 @@
 """How kernels are compiled: when they are first called, once for each processor, to run on all cores.
 
     on_all_cores   a function of a task's number, run for every task, on all cores; called from Python
-    kernel         a function that runs its own `prange` loop on all cores; called from Python
     inner          a function that these call
 
 Arithmetic runs in the order written (`contract` alone is allowed: a * b + c in one rounding), so NaN and infinity are
@@ -12,7 +11,7 @@ kept, and every loop over threads writes to places of its own, so results do not
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 import numpy as np
@@ -29,30 +28,6 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _one_at_a_time = threading.RLock()
-
-
-class Kernel(Generic[Parameters, Result]):
-    """A compiled function that uses all cores, safe to call from several Python threads at once."""
-
-    def __init__(self, function: Callable[Parameters, Result], *, reorder: bool) -> None:
-        self.compiled = _jit(function, parallel=True, reorder=reorder)
-        self.__doc__, self.__name__ = function.__doc__, function.__name__
-
-    def __call__(self, *arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
-        """Run it. Numba's `workqueue` layer cannot serve two callers at once, so there they take turns."""
-        if threads_may_meet():
-            return self.compiled(*arguments, **named)  # type: ignore[no-any-return]
-        with _one_at_a_time:
-            return self.compiled(*arguments, **named)  # type: ignore[no-any-return]
-
-
-def kernel(*, reorder: bool = False) -> Callable[[Callable[Parameters, Result]], Kernel[Parameters, Result]]:
-    """Compile a function with a `numba.prange` loop, when it is first called.
-
-    Args:
-        reorder: let sums be vectorised.
-    """
-    return lambda function: Kernel(function, reorder=reorder)
 
 
 def _kind(argument: Any) -> Any:
@@ -72,15 +47,16 @@ class Task:
     def __init__(self, function: Callable[..., None], *, reorder: bool) -> None:
         self.compiled = _jit(function, parallel=False, reorder=reorder)
         self.__doc__, self.__name__ = function.__doc__, function.__name__
-        self._addresses: dict[tuple[Any, ...], int] = {}
+        self._addresses: dict[tuple[Any, ...], tuple[int, bool]] = {}
 
     def __call__(self, tasks: int, *arguments: Any) -> None:
         """Run tasks 0 ... tasks - 1, each with these arguments: arrays, whole numbers and truth values."""
         kinds = tuple([_kind(argument) for argument in arguments])
-        address = self._addresses.get(kinds)
-        if address is None:
-            address = self._addresses[kinds] = self._address(arguments)
-        if threads_may_meet():
+        known = self._addresses.get(kinds)
+        if known is None:
+            known = self._addresses[kinds] = self._address(arguments), threads_may_meet()
+        address, may_meet = known
+        if may_meet:
             _on_all_cores(address, tasks, *arguments)
             return
         with _one_at_a_time:
