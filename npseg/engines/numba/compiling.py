@@ -17,7 +17,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import event
+from numba.core import cgutils, event
 from numba.extending import intrinsic
 
 from npseg import buffers
@@ -40,12 +40,12 @@ def _kind(argument: Any) -> Any:
 class Task:
     """A compiled function of a task's number, run for each of many tasks on all cores.
 
-    The function is compiled by itself, and the loop over the tasks, which is the same for all, calls it by its address:
-    Numba's own parallel loops compile what is in them three times over.
+    The function is compiled by itself, and a small loop hands its address to Numba's threads. Numba's own parallel
+    loops compile what is in them three times over.
     """
 
     def __init__(self, function: Callable[..., None], *, reorder: bool) -> None:
-        self.compiled = _jit(function, parallel=False, reorder=reorder)
+        self.compiled = _jit(function, reorder=reorder)
         self.__doc__, self.__name__ = function.__doc__, function.__name__
         self._addresses: dict[tuple[Any, ...], tuple[int, bool]] = {}
 
@@ -101,15 +101,13 @@ def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
 
 def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function that kernels call."""
-    return _jit(function, parallel=False, reorder=False)  # type: ignore[no-any-return]
+    return _jit(function)  # type: ignore[no-any-return]
 
 
-def _jit(function: Callable[..., Any], *, parallel: bool, reorder: bool) -> Any:
+def _jit(function: Callable[..., Any], *, reorder: bool = False, called_from_python: bool = False) -> Any:
     fastmath = {"contract", "reassoc", "nsz"} if reorder else {"contract"}
-    wrappers = (
-        {} if parallel else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    )  # nobody calls them from Python
-    compiled = numba.njit(parallel=parallel, nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
+    wrappers = {"no_cpython_wrapper": not called_from_python, "no_cfunc_wrapper": True}
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
     cache = _cache_of(function)
     if cache is not None:
         compiled._cache = cache
@@ -148,23 +146,6 @@ def empty_like(array: Array) -> Array:
     return buffers.empty(array.shape, array.dtype)
 
 
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
-def _call(typing: Any, address: Any, task: Any, arguments: Any) -> Any:
-    """Call the compiled function at an address with a task's number and a tuple of further arguments."""
-    kinds = types.int64, *arguments.types
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        further = [
-            _borrowed(context, builder, kind, builder.extract_value(values[2], place))
-            for place, kind in enumerate(arguments.types)
-        ]
-        function = builder.inttoptr(values[0], context.call_conv.get_function_type(types.none, kinds).as_pointer())
-        context.call_conv.call_function(builder, function, types.none, kinds, [values[1], *further])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, arguments), code
-
-
 def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """An array without its owner: the caller keeps it alive, and counting who uses a slice of it would cost time."""
     if not isinstance(kind, types.Array):
@@ -175,12 +156,59 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return array._getvalue()
 
 
+_BYTES, _WORD, _NOTHING = ir.IntType(8).as_pointer(), ir.IntType(64), ir.VoidType()
+_SHARE = ir.FunctionType(_NOTHING, [_BYTES.as_pointer(), _WORD.as_pointer(), _WORD.as_pointer(), _BYTES])
+"""What Numba's threads call with a share of the work: where each operand of the share begins, its size, the operands'
+steps, and what all shares have in common. Our only operand is the task's number: an address that begins at 0."""
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _share_out(typing: Any, address: Any, tasks: Any, arguments: Any) -> Any:
+    """Call the compiled function at an address, on all cores, with task = 0 ... tasks - 1 and the arguments."""
+    kinds = types.int64, *arguments.types
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        borrowed = [
+            _borrowed(context, builder, kind, builder.extract_value(values[2], place))
+            for place, kind in enumerate(arguments.types)
+        ]
+        common = cgutils.pack_struct(builder, [values[0], *borrowed])
+        share = _share(context, builder, common.type, kinds)
+        start = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
+        size, step = (cgutils.alloca_once_value(builder, value) for value in (values[1], _WORD(1)))
+        common = cgutils.alloca_once_value(builder, common)
+        pointers = [builder.bitcast(value, _BYTES) for value in (share, start, size, step, common)]
+        module = builder.module
+        threads = cgutils.get_or_insert_function(module, ir.FunctionType(_WORD, []), "get_num_threads")
+        run = ir.FunctionType(_NOTHING, [_BYTES] * 5 + [_WORD] * 3)
+        run = cgutils.get_or_insert_function(module, run, "numba_parallel_for")
+        builder.call(run, [*pointers, _WORD(0), _WORD(1), builder.call(threads, [])])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, arguments), code
+
+
+def _share(context: Any, builder: Any, common_type: Any, kinds: tuple[Any, ...]) -> Any:
+    """The function that runs a share of the tasks."""
+    share = ir.Function(builder.module, _SHARE, name=f"{builder.function.name}.share")
+    share.linkage = "internal"
+    inside = ir.IRBuilder(share.append_basic_block("entry"))
+    starts, sizes, _, common = share.args
+    address, *arguments = cgutils.unpack_tuple(inside, inside.load(inside.bitcast(common, common_type.as_pointer())))
+    function = inside.inttoptr(address, context.call_conv.get_function_type(types.none, kinds).as_pointer())
+    first = inside.ptrtoint(inside.load(starts), _WORD)
+    with cgutils.for_range(inside, inside.load(sizes), intp=_WORD) as loop:
+        task = inside.add(first, loop.index)
+        context.call_conv.call_function(inside, function, types.none, kinds, [task, *arguments])
+    inside.ret_void()
+    return share
+
+
 def _every_task(address: int, tasks: int, *arguments: Any) -> None:
-    for task in numba.prange(tasks):
-        _call(address, task, arguments)
+    _share_out(address, tasks, arguments)
 
 
-_on_all_cores = _jit(_every_task, parallel=True, reorder=False)
+_on_all_cores = _jit(_every_task, called_from_python=True)
 
 
 class _Notice(event.Listener):  # type: ignore[misc]  # Numba has no types
