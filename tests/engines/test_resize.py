@@ -31,7 +31,7 @@ def bilinear(vertical, horizontal, align_corners=False):
 
 
 def with_gaps(size, dtype):
-    """Along the columns every output adds two pixels that are no neighbours, and the next output sees two further on."""
+    """Along the columns every output adds two pixels that are no neighbours; the next output sees two further on."""
     outputs = np.arange((size[1] - 1) // 2)
     places = (2 * outputs[:, None] + [0, 2]).ravel()
     shape = len(outputs), size[1]
