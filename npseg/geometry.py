@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 import numpy as np
 
@@ -322,6 +322,22 @@ def ceil_divide(a: int, b: int) -> int:
     return -(-a // b)
 
 
+class Coordinates(Protocol):
+    """What is known of the pixels of one axis of a map, and how each kind of layer changes it."""
+
+    def through(self, axis: Axis) -> Self:
+        """After a convolution or pool with this window."""
+
+    def back_through(self, axis: Axis) -> Self:
+        """After a transposed convolution with this window."""
+
+    def cropped(self, offset: int) -> Self:
+        """After the first `offset` pixels were cut off."""
+
+    def resized(self, size: int, outputs: int, *, align_corners: bool) -> Self:
+        """After linear interpolation from `size` pixels to `outputs`."""
+
+
 @dataclass(frozen=True)
 class AffineMap:
     """Where a map's pixels lie on the image: pixel i is centred at x = scale * i + offset.
@@ -348,6 +364,13 @@ class AffineMap:
     def cropped(self, offset: int) -> "AffineMap":
         """After the first `offset` pixels were cut off."""
         return AffineMap(self.scale, self.offset + self.scale * offset)
+
+    def resized(self, size: int, outputs: int, *, align_corners: bool) -> "AffineMap":
+        """After linear interpolation from `size` pixels to `outputs`, which samples as `npseg.ops.resize_bilinear`."""
+        if align_corners:
+            return AffineMap(self.scale * Fraction(size - 1, max(outputs - 1, 1)), self.offset)
+        ratio = Fraction(size, outputs)
+        return AffineMap(self.scale * ratio, self.offset + self.scale * (ratio - 1) / 2)
 
     def crop_to(self, other: "AffineMap") -> int:
         """How many pixels to cut off at the start so that this map lies on `other`'s pixels.
