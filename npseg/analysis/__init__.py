@@ -1,0 +1,21 @@
+"""What a network costs and what it sees: parameters, multiply-accumulates, memory, receptive fields, coordinates."""
+
+from npseg.analysis.conventions import CONVENTIONS, Convention
+from npseg.analysis.receptive_fields import ReceptiveField, receptive_fields
+from npseg.analysis.summary import LayerSummary, Summary, summary
+from npseg.analysis.tables import as_csv, as_dict, as_json, markdown, text
+
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "LayerSummary",
+    "ReceptiveField",
+    "Summary",
+    "as_csv",
+    "as_dict",
+    "as_json",
+    "markdown",
+    "receptive_fields",
+    "summary",
+    "text",
+]
