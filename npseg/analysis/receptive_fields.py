@@ -6,8 +6,8 @@ stride s, `before` pixels of padding and dilation d makes of them
     first'(i) = min over taps t of first(i s - before + t d)        last'(i) = max of last(...)
 
 so a field of r pixels at distance a from its neighbour becomes r + d (k - 1) a, and a becomes a s. A transposed
-convolution reads the other way: output o sees the inputs j with o = j s - before + t d, of which there are more or fewer
-depending on o modulo s. Therefore first and last are kept for one period of i, and everything stays a whole number.
+convolution reads the other way: output o sees the inputs j with o = j s - before + t d, of which there are more or
+fewer depending on o modulo s. Therefore first and last are kept for one period of i, and all stay whole numbers.
 The image is taken to be unbounded: a field that reaches past the border counts in full, as in the literature.
 
 Source: Araujo, Norris, Sim, "Computing receptive fields of convolutional neural networks" (Distill, 2019), which

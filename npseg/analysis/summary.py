@@ -41,10 +41,10 @@ class LayerSummary:
             the same size, and holds it until the layer's inputs have theirs.
         saved_bytes: what a training step keeps of the forward pass for this layer's backward pass, for one image and
             beyond what earlier layers keep already; see `npseg.analysis.memory`.
-        receptive_field: pixels of the image that one value can depend on, from the first to the last, through all paths.
+        receptive_field: pixels of the image that one value can depend on, from first to last, through all paths.
         receptive_field_range: for rows and for columns, the smallest and largest field of any single path and value.
         effective_stride: pixels of the image from one value to the next.
-        offset: where on the image the centre of the first value lies: value i is centred at effective_stride * i + offset.
+        offset: where on the image the first value is centred; value i is at effective_stride * i + offset.
     """
 
     name: str
@@ -135,7 +135,7 @@ def summary(model: Graph, input_size: Size, *, convention: str = DEFAULT) -> Sum
     >>> from npseg.models import vgg
     >>> counted = summary(vgg((16, 32, 64, 128, 128), fc6=256), (64, 64))
     >>> counted.parameters, counted.macs, counted.layer("fc6").receptive_field
-    (2623216, 72892416, (404, 404))
+    (2592464, 86310912, (404, 404))
     """
     if not isinstance(model, Graph):
         raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
