@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict`.
+"""The command line: `npseg train | evaluate | predict | summary`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -76,7 +76,7 @@ def _fail(command: Any, message: object, status: int) -> int:
     return status
 
 
-# The three commands
+# The commands
 
 
 def train(options: argparse.Namespace) -> int:
@@ -144,6 +144,52 @@ def predict(options: argparse.Namespace) -> int:
             pictures.write_image(overlay_path, pictures.overlay(image, labels, task.colors))
             print(f"{label_path} {overlay_path}")
     return 0
+
+
+def summary(options: argparse.Namespace) -> int:
+    """Print what a network consists of, or why it crops where it does."""
+    from npseg import analysis
+
+    if options.input_range and not options.explain:
+        raise UsageError("--input-range has a meaning with --explain crops alone")
+    if options.explain and (options.json or options.csv or options.markdown):
+        raise UsageError("--explain is text, it cannot come with --json, --csv or --markdown")
+    model, size = _declared_network(options)
+    if options.explain:
+        print(
+            analysis.explain_crops(model, size, **({"input_range": options.input_range} if options.input_range else {}))
+        )
+        return 0
+    counted = analysis.summary(model, size, convention=options.convention)
+    if options.csv:
+        print(analysis.as_csv(counted), end="")
+    else:
+        write = analysis.as_json if options.json else analysis.markdown if options.markdown else analysis.text
+        print(write(counted))
+    return 0
+
+
+# What `summary` counts
+
+
+def _declared_network(options: argparse.Namespace) -> tuple["Graph", tuple[int, int]]:
+    """The network that a name, a run or a file stands for, and the size of image to count it at."""
+    from npseg.models import NAMES, load, named
+
+    if options.network not in NAMES and Path(options.network).exists():
+        from npseg.training import checkpoints
+
+        for name in ("backbone", "classes", "form"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"{_flag(name)} has no meaning for a network that was trained already")
+        if options.input_size is None:
+            raise UsageError("--input-size must be given for a network from a file")
+        return load(checkpoints.locate(Path(options.network))), options.input_size
+    try:
+        model, size = named(options.network, backbone=options.backbone, classes=options.classes, form=options.form)
+    except ValueError as error:
+        raise UsageError(error) from error
+    return model, options.input_size or size
 
 
 # What `train` is made of
@@ -343,4 +389,4 @@ def _engine_summary() -> str:
     return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict}
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "summary": summary}

@@ -85,6 +85,15 @@ def make_parser() -> argparse.ArgumentParser:
             "image, of any size.",
         )
     )
+    _add_summary(
+        commands.add_parser(
+            "summary",
+            help="count a network, layer by layer",
+            description="Print each layer's output shape, window, parameters, multiply-accumulates, memory, receptive "
+            "field, effective stride and offset, and the totals, from the network's declaration: nothing is computed "
+            "and no weight is allocated.",
+        )
+    )
     return parser
 
 
@@ -307,6 +316,55 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("."), metavar="FOLDER", help="where to write (default: the current folder)"
     )
     _add_engine(parser)
+
+
+def _add_summary(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg summary`."""
+    parser.set_defaults(command="summary")
+    parser.add_argument(
+        "network",
+        metavar="NAME_OR_RUN",
+        help="vgg16, alexnet, googlenet, fcn8s, ... (an unknown name lists all), a run's folder or an .npz file",
+    )
+    parser.add_argument(
+        "--backbone", metavar="NAME", help="what an FCN is built on: vgg11 ... vgg19 or caffenet (default: vgg16)"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the image (default: the one that the named network was made for)",
+    )
+    parser.add_argument(
+        "--classes", type=_positive, metavar="N", help="how many (default: 1000 of a classifier, 21 of the others)"
+    )
+    parser.add_argument("--form", choices=("same", "paper"), help="of an FCN, as in npseg train (default: paper)")
+    parser.add_argument(
+        "--convention",
+        default="npseg",
+        metavar="NAME",
+        help="what counts as a multiply-accumulate: npseg, exact (without multiplications by padding), or what a tool "
+        "prints: fvcore, torchinfo, ptflops, thop, torch (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--explain",
+        choices=("crops",),
+        help="instead of the table, show step by step why an FCN crops where it does, and which padding suffices",
+    )
+    parser.add_argument(
+        "--input-range",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("SMALLEST", "LARGEST"),
+        help="heights and widths for which --explain crops finds the least padding (default: 1 500)",
+    )
+    written = parser.add_mutually_exclusive_group()
+    written.add_argument("--json", action="store_true", help="print one JSON object")
+    written.add_argument("--csv", action="store_true", help="print one line of values for each layer")
+    written.add_argument("--markdown", action="store_true", help="print a Markdown table")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import shutil
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from npseg.analysis.conventions import convention_of
 from npseg.analysis.summary import LayerSummary, Summary
 
 FIELDS = (
@@ -60,7 +62,9 @@ def text(summary: Summary, width: int | None = None) -> str:
     rule = "  ".join("-" * n for n in widths)
     lines = [_line([column.title for column in columns], columns, widths), rule]
     lines += [_line([column.cell(layer) for column in columns], columns, widths) for layer in summary.layers]
-    lines += [rule, _line([column.total(summary) for column in columns], columns, widths), "", *_closing(summary)]
+    lines += [rule, _line([column.total(summary) for column in columns], columns, widths), ""]
+    for line in _closing(summary):
+        lines += textwrap.wrap(line, max(width, 40), subsequent_indent="    ")
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -69,8 +73,9 @@ def markdown(summary: Summary) -> str:
     lines = ["| " + " | ".join(column.title for column in _COLUMNS) + " |"]
     lines.append("|" + "|".join(" :-- " if column.is_text else " --: " for column in _COLUMNS) + "|")
     lines += ["| " + " | ".join(column.cell(layer) for column in _COLUMNS) + " |" for layer in summary.layers]
-    lines.append("| " + " | ".join(f"**{total}**" if total else "" for total in _totals(summary, _COLUMNS)) + " |")
-    return "\n".join([*lines, "", *(f"{line}  " if line else line for line in _closing(summary))]).rstrip()
+    totals = [column.total(summary) for column in _COLUMNS]
+    lines.append("| " + " | ".join(f"**{total}**" if total else "" for total in totals) + " |")
+    return "\n".join([*lines, "", *(f"- {line}" for line in _closing(summary))])
 
 
 def _closing(summary: Summary) -> list[str]:
@@ -78,7 +83,7 @@ def _closing(summary: Summary) -> list[str]:
     frozen = summary.parameters - summary.trainable_parameters
     height, width = summary.input_size
     return [
-        f"image {height} x {width}, convention {summary.convention}",
+        f"image {height} x {width}; convention {summary.convention}: {convention_of(summary.convention).counts}",
         f"parameters {summary.parameters:,}, trainable {summary.trainable_parameters:,}, frozen {frozen:,}",
         f"{_unit(summary)} {summary.macs:,}",
         f"activations {_bytes(summary.activation_bytes)}, kept for the backward pass {_bytes(summary.saved_bytes)}",
@@ -106,10 +111,6 @@ def _line(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int
         cell.ljust(n) if column.is_text else cell.rjust(n)
         for cell, column, n in zip(cells, columns, widths, strict=True)
     )
-
-
-def _totals(summary: Summary, columns: Sequence[_Column]) -> list[str]:
-    return [column.total(summary) for column in columns]
 
 
 def _bytes(count: int) -> str:
