@@ -32,6 +32,11 @@ Sides: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
 AXIS_NAMES = ("height", "width")
 
+OUTPUT_FORMULA = "((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1"
+"""A convolution's or pool's output size in words, to be rounded by what stands before it: floor or ceil."""
+TRANSPOSED_FORMULA = "(input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding"
+"""A transposed convolution's output size in words; output padding counts as padding taken away."""
+
 
 @dataclass(frozen=True)
 class Taps:
@@ -103,6 +108,10 @@ class Axis:
                 pixels = slice(start * self.stride + offset, (stop - 1) * self.stride + offset + 1, self.stride)
                 spans.append((kernel, slice(start, stop), pixels))
         return spans
+
+    def real_taps(self, size: int, outputs: int) -> int:
+        """How many taps of `outputs` outputs together fall on a line of `size` pixels."""
+        return sum(windows.stop - windows.start for _, windows, _ in self.spans(size, outputs))
 
     def _live_taps(self, size: int, outputs: int) -> Sequence[int]:
         """The taps that can reach a real pixel at all: few, even where a giant kernel lies mostly on padding."""
@@ -290,8 +299,7 @@ def _check_output(axis: Axis, size: int, outputs: int, name: str, argument: str,
     if outputs < 1:
         raise ValueError(
             f"{argument} must fit the padded input, got kernel_size {axis.kernel_size} along the {name}: output = "
-            f"{rounding}((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1 = "
-            f"{axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
+            f"{rounding}{OUTPUT_FORMULA} = {axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
         )
 
 
@@ -299,8 +307,8 @@ def _check_transposed(axis: Axis, size: int, name: str) -> None:
     if axis.input_size(size) < 1:
         raise ValueError(
             f"padding must leave an output, got ({axis.before}, {axis.after}) along the {name} (less output_padding): "
-            f"output = (input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding = "
-            f"{axis.input_formula(size)} = {axis.input_size(size)}, which must be at least 1"
+            f"output = {TRANSPOSED_FORMULA} = {axis.input_formula(size)} = {axis.input_size(size)}, which must be at "
+            f"least 1"
         )
 
 

@@ -100,10 +100,7 @@ def _weights_of_a_tap(layer: Layer, axes: tuple[Axis, Axis]) -> int:
 
 def _real_taps(axes: tuple[Axis, Axis], size: tuple[int, int], outputs: tuple[int, int]) -> int:
     """Over all windows, the taps inside an image of this size: rows times columns, since a window is their product."""
-    return math.prod(
-        sum(windows.stop - windows.start for _, windows, _ in axis.spans(length, number))
-        for axis, length, number in zip(axes, size, outputs, strict=True)
-    )
+    return math.prod(axis.real_taps(length, number) for axis, length, number in zip(axes, size, outputs, strict=True))
 
 
 # ------------------------------------------------------------------------------------------- how the tools combine
