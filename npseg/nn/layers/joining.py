@@ -18,8 +18,13 @@ class Crop(Layer):
     offset: int | tuple[int, int] = 0
 
     def output_shape(self, *inputs: Shape) -> Shape:
-        """The first input's channels at the second's size."""
-        return inputs[0][0], *inputs[1][1:]
+        """The first input's channels at the second's size.
+
+        Raises:
+            ValueError: the crop reaches outside the first input.
+        """
+        size, _ = ops.cropping.rectangle(size_of(inputs[0]), size_of(inputs[1]), self.offset)
+        return inputs[0][0], *size
 
     def carry(self, rows: C, columns: C, *inputs: Shape) -> tuple[C, C]:
         """What was pixel `offset` is now pixel 0."""
