@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | summary`.
+"""The command line: `npseg train | evaluate | predict | summary | formula`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -7,9 +7,10 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from npseg.data import Dataset
     from npseg.nn.graph import Graph
     from npseg.training.run import Run
+
+FORMULA_FLAGS = {
+    **dict.fromkeys(("in_channels", "in_features", "channels"), "--in"),
+    **dict.fromkeys(("out_channels", "out_features"), "--out"),
+    "kernel_size": "--kernel",
+}
+"""Flags of `npseg formula` that are named otherwise than the arguments they stand for."""
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
@@ -167,6 +175,32 @@ def summary(options: argparse.Namespace) -> int:
         write = analysis.as_json if options.json else analysis.markdown if options.markdown else analysis.text
         print(write(counted))
     return 0
+
+
+def formula(options: argparse.Namespace) -> int:
+    """Print what an operation costs."""
+    from npseg.analysis import formulas
+
+    operation = formulas.named(options.operation)
+    cost = operation(**_formula_arguments(options, operation))
+    print(json.dumps(cost.as_dict(), indent=2) if options.json else cost.explain())
+    return 0
+
+
+def _formula_arguments(options: argparse.Namespace, operation: Callable[..., Any]) -> dict[str, Any]:
+    """The flags by the names that the formula has for them; those it does not take, or misses, are refused."""
+    takes = {
+        FORMULA_FLAGS.get(name, _flag(name)): argument for name, argument in signature(operation).parameters.items()
+    }
+    given = {_flag(name): value for name, value in vars(options).items() if value is not None}
+    given = {flag: value for flag, value in given.items() if flag not in ("--operation", "--json")}
+    for flag in given:
+        if flag not in takes:
+            raise UsageError(f"{options.operation} takes no {flag}; it takes {', '.join(takes)}")
+    for flag, argument in takes.items():
+        if argument.default is argument.empty and flag not in given:
+            raise UsageError(f"{options.operation} needs {flag}")
+    return {takes[flag].name: value for flag, value in given.items()}
 
 
 # What `summary` counts
@@ -389,4 +423,4 @@ def _engine_summary() -> str:
     return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "summary": summary}
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "summary": summary, "formula": formula}

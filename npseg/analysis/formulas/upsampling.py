@@ -8,7 +8,7 @@ from npseg.geometry import Pair, Size
 
 def max_unpool2d(
     channels: int,
-    scale: Pair = 2,
+    scale: Pair | None = None,
     input_size: Size = IMAGE_SIZE,
     *,
     output_size: Size | None = None,
@@ -18,16 +18,16 @@ def max_unpool2d(
 
     Args:
         channels: C.
-        scale: an int or (h, w): output size over input size.
+        scale: an int or (h, w): output size over input size; or else output_size.
         input_size: (H, W) of the pooled map.
-        output_size: (H_out, W_out) where it is no multiple of the input's; None is input_size * scale.
+        output_size: (H_out, W_out), where scale is not given.
         dtype: of the maps, float32 or float64.
 
     Returns:
         The counts for one image.
 
     Raises:
-        TypeError, ValueError: arguments are not of this form.
+        TypeError, ValueError: arguments are not of this form; scale and output_size are given both, or neither.
 
     >>> cost = max_unpool2d(64, 2, (28, 28))
     >>> cost.flops, cost.output_size, cost.activation_bytes
@@ -36,7 +36,7 @@ def max_unpool2d(
     return _moved("max_unpool2d", channels, scale, input_size, output_size, dtype, "the places come from max pooling")
 
 
-def nearest_unpool2d(channels: int, scale: Pair = 2, input_size: Size = IMAGE_SIZE, *, dtype: str = "float32") -> Cost:
+def nearest_unpool2d(channels: int, scale: Pair, input_size: Size = IMAGE_SIZE, *, dtype: str = "float32") -> Cost:
     """What nearest unpooling costs: nothing is computed, each value is copied into its whole cell.
 
     Args:
@@ -57,9 +57,7 @@ def nearest_unpool2d(channels: int, scale: Pair = 2, input_size: Size = IMAGE_SI
     return _moved("nearest_unpool2d", channels, scale, input_size, None, dtype, "each value fills its cell")
 
 
-def bed_of_nails_unpool2d(
-    channels: int, scale: Pair = 2, input_size: Size = IMAGE_SIZE, *, dtype: str = "float32"
-) -> Cost:
+def bed_of_nails_unpool2d(channels: int, scale: Pair, input_size: Size = IMAGE_SIZE, *, dtype: str = "float32") -> Cost:
     """What bed-of-nails unpooling costs: nothing is computed, each value stands at the top left of its cell.
 
     Args:
@@ -83,7 +81,7 @@ def bed_of_nails_unpool2d(
 
 def resize_bilinear(
     channels: int,
-    scale: Pair = 2,
+    scale: Pair | None = None,
     input_size: Size = IMAGE_SIZE,
     *,
     output_size: Size | None = None,
@@ -93,16 +91,16 @@ def resize_bilinear(
 
     Args:
         channels: C.
-        scale: an int or (h, w): output size over input size.
+        scale: an int or (h, w): output size over input size; or else output_size.
         input_size: (H, W).
-        output_size: (H_out, W_out) where it is no multiple of the input's; None is input_size * scale.
+        output_size: (H_out, W_out), where scale is not given.
         dtype: of the maps, float32 or float64.
 
     Returns:
         The counts for one image.
 
     Raises:
-        TypeError, ValueError: arguments are not of this form.
+        TypeError, ValueError: arguments are not of this form; scale and output_size are given both, or neither.
 
     >>> resize_bilinear(21, 2, (28, 28)).flops
     460992
@@ -128,7 +126,13 @@ def resize_bilinear(
 
 
 def _moved(
-    operation: str, channels: int, scale: Pair, input_size: Size, output_size: Size | None, dtype: str, remark: str
+    operation: str,
+    channels: int,
+    scale: Pair | None,
+    input_size: Size,
+    output_size: Size | None,
+    dtype: str,
+    remark: str,
 ) -> Cost:
     """An unpooling: values change place, nothing is computed."""
     work = Derivation()
@@ -141,18 +145,21 @@ def _moved(
 
 
 def _enlarged(
-    work: Derivation, channels: int, scale: Pair, input_size: Size, output_size: Size | None
+    work: Derivation, channels: int, scale: Pair | None, input_size: Size, output_size: Size | None
 ) -> tuple[Term, Term, Size]:
     """C, H_out*W_out, and the output's size."""
-    scales = checks.pair(scale, "scale", at_least=1)
     C = work.given("C", checks.integer(channels, "channels", at_least=1), "channels")
     H, W = given_size(work, checks.size(input_size, "input_size"))
-    if output_size is None:
-        s_h = work.given("s_h", scales[0], "vertical scale")
-        s_w = work.given("s_w", scales[1], "horizontal scale")
-        H_out, W_out = work.derive("H_out", H * s_h), work.derive("W_out", W * s_w)
-    else:
+    if (scale is None) == (output_size is None):
+        raise ValueError(
+            f"scale or output_size must be given, and not both, got scale {scale}, output_size {output_size}"
+        )
+    if output_size is not None:
         output_size = checks.size(output_size, "output_size")
         H_out = work.given("H_out", output_size[0], "output height")
         W_out = work.given("W_out", output_size[1], "output width")
-    return C, H_out * W_out, (int(H_out.value), int(W_out.value))
+        return C, H_out * W_out, output_size
+    scales = checks.pair(scale, "scale", at_least=1)
+    s_h, s_w = work.given("s_h", scales[0], "vertical scale"), work.given("s_w", scales[1], "horizontal scale")
+    H_out, W_out = work.derive("H_out", H * s_h), work.derive("W_out", W * s_w)
+    return C, H_out * W_out, (input_size[0] * scales[0], input_size[1] * scales[1])
