@@ -144,11 +144,11 @@ class ConvTranspose2d(Layer):
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """The transposed convolution; the backward pass needs its input."""
         (x,) = inputs
-        return ops.conv_transpose2d(x, parameters["weight"], parameters.get("bias"), **self._arguments()), x
+        return ops.conv_transpose2d(x, parameters["weight"], parameters.get("bias"), **self.arguments()), x
 
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
         """The input's gradient is a convolution of grad; a frozen upsampler needs no other."""
-        x, weight, arguments = saved, parameters["weight"], self._arguments()
+        x, weight, arguments = saved, parameters["weight"], self.arguments()
         if wanted.parameters:
             grad_x, grad_weight, grad_bias = ops.conv_transpose2d_backward(grad, x, weight, **arguments)
             grads = {"weight": grad_weight, "bias": grad_bias} if self.bias else {"weight": grad_weight}
@@ -156,7 +156,8 @@ class ConvTranspose2d(Layer):
         size = x.shape[2], x.shape[3]
         return (ops.transposed.conv_transpose2d_grad_input(grad, weight, size, **arguments),), {}
 
-    def _arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
+        """Where the stamps lie, as the operations take it."""
         return {
             "stride": self.stride,
             "padding": self.padding,
