@@ -51,7 +51,8 @@ def text(summary: Summary, width: int | None = None) -> str:
 
     Args:
         summary: of a network.
-        width: characters per line; None takes the terminal's. A narrow table leaves out columns, offset first.
+        width: characters per line; None takes the terminal's. A narrow table leaves out columns, first "kept", what
+            training keeps for the backward pass, and the offset.
     """
     if width is None:
         width = shutil.get_terminal_size((100, 24)).columns
@@ -161,15 +162,16 @@ def _ranges(layer: LayerSummary) -> list[tuple[tuple[int, int], int]]:
 
 _COLUMNS = (
     _Column("layer", lambda layer: layer.name, lambda summary: "total", is_text=True),
-    _Column("type", lambda layer: layer.type, is_text=True, dropped=3),
+    _Column("type", lambda layer: layer.type, is_text=True, dropped=4),
     _Column("output", lambda layer: "x".join(str(n) for n in layer.output_shape)),
-    _Column("window", _window, is_text=True, dropped=5),
+    _Column("window", _window, is_text=True, dropped=6),
     _Column("parameters", lambda layer: f"{layer.parameters:,}", lambda summary: f"{summary.parameters:,}"),
     _Column("MACs", lambda layer: f"{layer.macs:,}", lambda summary: f"{summary.macs:,}"),
-    _Column("memory", lambda layer: _bytes(layer.activation_bytes), lambda s: _bytes(s.activation_bytes), dropped=2),
-    _Column("field", _fields, dropped=6),
-    _Column("step", lambda layer: _short(layer.effective_stride), dropped=4),
-    _Column("offset", lambda layer: _short(layer.offset), dropped=1),
+    _Column("memory", lambda layer: _bytes(layer.activation_bytes), lambda s: _bytes(s.activation_bytes), dropped=3),
+    _Column("kept", lambda layer: _bytes(layer.saved_bytes), lambda summary: _bytes(summary.saved_bytes), dropped=1),
+    _Column("field", _fields, dropped=7),
+    _Column("step", lambda layer: _short(layer.effective_stride), dropped=5),
+    _Column("offset", lambda layer: _short(layer.offset), dropped=2),
 )
 
 

@@ -198,7 +198,7 @@ def test_the_table_fits_the_terminal(name: str, width: int) -> None:
 def test_a_wide_table_says_all_and_a_narrow_one_less() -> None:
     counted = summary(every_layer(), (14, 9))
     wide, narrow = text(counted, 200), text(counted, 70)
-    header = ["layer", "type", "output", "window", "parameters", "MACs", "memory", "field", "step", "offset"]
+    header = ["layer", "type", "output", "window", "parameters", "MACs", "memory", "kept", "field", "step", "offset"]
     assert wide.splitlines()[0].split() == header
     assert narrow.splitlines()[0].split() == [title for title in header if title in narrow.splitlines()[0].split()]
     assert {"layer", "output", "parameters", "MACs"} <= set(narrow.splitlines()[0].split()) < set(header)
