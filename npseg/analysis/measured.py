@@ -170,7 +170,7 @@ def receptive_field(model: Graph, input_size: Size, *, layer: str | None = None,
             array[...] = 1 / np.prod(array.shape[1:])
     image = np.ones((1, model.input_channels, *input_size))
     gradient = _gradient(watched, image, _place(watched, input_size, position))
-    return np.any(gradient != 0, axis=0)
+    return np.asarray((gradient != 0).any(axis=0))
 
 
 def effective_receptive_field(
@@ -202,7 +202,7 @@ def effective_receptive_field(
     (2016), section 3.1.
     """
     samples = checks.integer(samples, "samples", at_least=1)
-    total = np.zeros(input_size)
+    total = np.zeros(checks.size(input_size, "input_size"))
     for sample in range(samples):
         watched = _watched(model, input_size, layer, seed=seed + sample)
         rng = generator(seed, "effective receptive field", sample)
@@ -238,6 +238,9 @@ _SHIFT = f"{_PIXELS}.shift"
 
 def _watched(model: Graph, input_size: Size, layer: str | None, *, averaging: bool = False, seed: int = 0) -> Graph:
     """The network up to a layer, in float64, with the image as its only trainable parameter."""
+    if not isinstance(model, Graph):
+        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    input_size = checks.size(input_size, "input_size")
     nodes = list(model.nodes)
     last = nodes[-1].name if layer is None else model.node(layer).name
     nodes = nodes[: [node.name for node in nodes].index(last) + 1]

@@ -79,14 +79,14 @@ def _works(formula: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
 
 def _other_count(formula: Callable[..., Any], arguments: Mapping[str, Any], name: str, step: int) -> Any:
     """The nearest number in the direction of `step` with which the formula works."""
-    return _moved(formula, arguments, name, step)
+    return _moved(formula, arguments, name, step) if isinstance(arguments[name], int) else None
 
 
 def _other_pair(formula: Callable[..., Any], arguments: Mapping[str, Any], name: str, step: int) -> Any:
     """The nearest pair in the direction of `step`; an axis that works as it is stays."""
-    if arguments[name] is None or arguments[name] == "same":
-        return None
     given = 0 if arguments[name] == "valid" else arguments[name]
+    if not isinstance(given, (int, tuple, list)):
+        return None  # "same", or a stride left to the kernel size
     found = []
     for axis in (0, 1):
         alike = {key: _both(value, axis) if key in PAIRS else value for key, value in arguments.items()}
