@@ -178,12 +178,36 @@ def summary(options: argparse.Namespace) -> int:
 
 
 def formula(options: argparse.Namespace) -> int:
-    """Print what an operation costs."""
+    """Print what an operation costs, or draw what operations cost and see."""
+    if options.figures is not None:
+        return _draw_costs(options)
     from npseg.analysis import formulas
 
+    if options.operation is None:
+        raise UsageError(f"needs an operation, one of {', '.join(formulas.OPERATIONS)}, or --figures")
     operation = formulas.named(options.operation)
     cost = operation(**_formula_arguments(options, operation))
     print(json.dumps(cost.as_dict(), indent=2) if options.json else cost.explain())
+    return 0
+
+
+def _draw_costs(options: argparse.Namespace) -> int:
+    """The three figures, in a folder that is made where it is missing."""
+    if options.json or any(
+        value is not None for name, value in vars(options).items() if name not in ("figures", "json")
+    ):
+        raise UsageError("--figures draws the same whatever else is asked for, it takes no operation and no other flag")
+    from npseg.teaching import cost_figures, field_figures
+
+    folder = options.figures
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in (
+        ("costs.png", cost_figures.costs),
+        ("fields.png", field_figures.parameters_against_field),
+        ("effective_fields.png", field_figures.effective_fields),
+    ):
+        draw(folder / name)
+        print(folder / name)
     return 0
 
 
@@ -193,7 +217,7 @@ def _formula_arguments(options: argparse.Namespace, operation: Callable[..., Any
         FORMULA_FLAGS.get(name, _flag(name)): argument for name, argument in signature(operation).parameters.items()
     }
     given = {_flag(name): value for name, value in vars(options).items() if value is not None}
-    given = {flag: value for flag, value in given.items() if flag not in ("--operation", "--json")}
+    given = {flag: value for flag, value in given.items() if flag not in ("--operation", "--json", "--figures")}
     for flag in given:
         if flag not in takes:
             raise UsageError(f"{options.operation} takes no {flag}; it takes {', '.join(takes)}")

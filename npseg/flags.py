@@ -381,7 +381,7 @@ def _add_summary(parser: argparse.ArgumentParser) -> None:
 def _add_formula(parser: argparse.ArgumentParser) -> None:
     """The flags of `npseg formula`. None stands for "not given": what an operation does not take is refused."""
     parser.set_defaults(command="formula")
-    parser.add_argument("operation", metavar="OPERATION", help="which one; see above")
+    parser.add_argument("operation", nargs="?", metavar="OPERATION", help="which one; see above")
     parser.add_argument("--in", type=_positive, metavar="C", help="input channels (of linear: features)")
     parser.add_argument("--out", type=_positive, metavar="M", help="output channels (of linear: features)")
     for flag, meaning in (
@@ -421,6 +421,14 @@ def _add_formula(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ceil-mode", action="store_true", default=None, help="round a pool's output size up")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="of the maps (default: float32)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of a derivation, draw costs.png (full, depthwise and separable convolutions against channels and "
+        "kernel size), fields.png (parameters against receptive field, dense, stacked and dilated) and "
+        "effective_fields.png (what one output really sees); takes no other flag",
+    )
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
