@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache, wraps
-from typing import Any, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -34,6 +34,11 @@ Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made")
 
 AXIS_NAMES = ("height", "width")
+
+OUTPUT_FORMULA = "((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1"
+"""A convolution's or pool's output size in words, to be rounded by what stands before it: floor or ceil."""
+TRANSPOSED_FORMULA = "(input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding"
+"""A transposed convolution's output size in words; output padding counts as padding taken away."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,10 @@ class Axis:
                 pixels = slice(start * self.stride + offset, (stop - 1) * self.stride + offset + 1, self.stride)
                 spans.append((kernel, slice(start, stop), pixels))
         return spans
+
+    def real_taps(self, size: int, outputs: int) -> int:
+        """How many taps of `outputs` outputs together fall on a line of `size` pixels."""
+        return sum(windows.stop - windows.start for _, windows, _ in self.spans(size, outputs))
 
     def _live_taps(self, size: int, outputs: int) -> Sequence[int]:
         """The taps that can reach a real pixel at all: few, even where a giant kernel lies mostly on padding."""
@@ -318,8 +327,7 @@ def _check_output(axis: Axis, size: int, outputs: int, name: str, argument: str,
     if outputs < 1:
         raise ValueError(
             f"{argument} must fit the padded input, got kernel_size {axis.kernel_size} along the {name}: output = "
-            f"{rounding}((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1 = "
-            f"{axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
+            f"{rounding}{OUTPUT_FORMULA} = {axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
         )
 
 
@@ -327,8 +335,8 @@ def _check_transposed(axis: Axis, size: int, name: str) -> None:
     if axis.input_size(size) < 1:
         raise ValueError(
             f"padding must leave an output, got ({axis.before}, {axis.after}) along the {name} (less output_padding): "
-            f"output = (input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding = "
-            f"{axis.input_formula(size)} = {axis.input_size(size)}, which must be at least 1"
+            f"output = {TRANSPOSED_FORMULA} = {axis.input_formula(size)} = {axis.input_size(size)}, which must be at "
+            f"least 1"
         )
 
 
@@ -348,6 +356,22 @@ def check_real_pixels(window: Window, input_size: Size) -> None:
 def ceil_divide(a: int, b: int) -> int:
     """The quotient, rounded up."""
     return -(-a // b)
+
+
+class Coordinates(Protocol):
+    """What is known of the pixels of one axis of a map, and how each kind of layer changes it."""
+
+    def through(self, axis: Axis) -> Self:
+        """After a convolution or pool with this window."""
+
+    def back_through(self, axis: Axis) -> Self:
+        """After a transposed convolution with this window."""
+
+    def cropped(self, offset: int) -> Self:
+        """After the first `offset` pixels were cut off."""
+
+    def resized(self, size: int, outputs: int, *, align_corners: bool) -> Self:
+        """After linear interpolation from `size` pixels to `outputs`."""
 
 
 @dataclass(frozen=True)
@@ -376,6 +400,13 @@ class AffineMap:
     def cropped(self, offset: int) -> "AffineMap":
         """After the first `offset` pixels were cut off."""
         return AffineMap(self.scale, self.offset + self.scale * offset)
+
+    def resized(self, size: int, outputs: int, *, align_corners: bool) -> "AffineMap":
+        """After linear interpolation from `size` pixels to `outputs`, which samples as `npseg.ops.resize_bilinear`."""
+        if align_corners:
+            return AffineMap(self.scale * Fraction(size - 1, max(outputs - 1, 1)), self.offset)
+        ratio = Fraction(size, outputs)
+        return AffineMap(self.scale * ratio, self.offset + self.scale * (ratio - 1) / 2)
 
     def crop_to(self, other: "AffineMap") -> int:
         """How many pixels to cut off at the start so that this map lies on `other`'s pixels.

@@ -18,24 +18,20 @@ from numpy.typing import NDArray
 
 from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR
 from npseg.data.pictures import paint
-from npseg.files import write_whole
+from npseg.teaching.style import BLUE, GREEN, ORANGE, SKY, VERMILION, WIDTH, quiet, save
 
 METRICS = {
-    "pixel_accuracy": ("pixel accuracy", "#0072B2", "o"),
-    "mean_accuracy": ("mean accuracy", "#E69F00", "s"),
-    "mean_iu": ("mean IU", "#D55E00", "D"),
-    "frequency_weighted_iu": ("frequency weighted IU", "#009E73", "^"),
+    "pixel_accuracy": ("pixel accuracy", BLUE, "o"),
+    "mean_accuracy": ("mean accuracy", ORANGE, "s"),
+    "mean_iu": ("mean IU", VERMILION, "D"),
+    "frequency_weighted_iu": ("frequency weighted IU", GREEN, "^"),
 }
-"""Key in the log, name, colour and marker. The colours are Okabe and Ito's, which colour-blind readers can tell apart;
-the markers tell the lines apart without colour."""
+"""Key in the log, name, colour and marker; the markers tell the lines apart without colour."""
 
 BASELINES = {
     "majority": ("mean IU of the most frequent class", ":"),
     "position": ("mean IU of the most frequent class\nof each position", "--"),
 }
-
-WIDTH = 9.0
-"""Inches of either figure's width."""
 
 
 def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -52,7 +48,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     """
     if not records:
         raise ValueError("records must hold at least one step of the run, got none")
-    _save(_curves_figure(records), path)
+    save(_curves_figure(records), path)
 
 
 def predictions(
@@ -81,12 +77,7 @@ def predictions(
         raise ValueError("samples must hold at least one image, got none")
     if len(classes) != len(colors):
         raise ValueError(f"classes and colors must be equally many, got {len(classes)} and {len(colors)}")
-    _save(_predictions_figure(samples, classes, colors, void_name, void_color), path)
-
-
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure as a PNG with whatever reaches outside (a long name in a legend) included."""
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120, bbox_inches="tight"))
+    save(_predictions_figure(samples, classes, colors, void_name, void_color), path)
 
 
 def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
@@ -98,18 +89,16 @@ def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
     _draw_metrics(metrics, [record for record in records if record.get("val")])
     _draw_rate(rate, steps, _numbers(record["learning_rate"] for record in records))
     for axes in (loss, metrics, rate):
-        axes.grid(color="0.9")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        quiet(axes)
     return figure
 
 
 def _draw_loss(axes: Axes, steps: Sequence[int], losses: NDArray[np.float64]) -> None:
     """Each step's loss faintly, since single batches scatter, and the mean of the latest steps over it."""
     window = min(max(len(losses) // 50, 10), len(losses))
-    axes.plot(steps, losses, color="#56B4E9", alpha=0.5, linewidth=0.8, marker=_marker(steps), label="each step")
+    axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=0.8, marker=_marker(steps), label="each step")
     if window > 1:
-        axes.plot(steps, _latest_mean(losses, window), color="#0072B2", label=f"mean of the last {window} steps")
+        axes.plot(steps, _latest_mean(losses, window), color=BLUE, label=f"mean of the last {window} steps")
     axes.set(title="Training loss", ylabel="loss")
     _legend_beside(axes)
 
@@ -134,7 +123,7 @@ def _draw_metrics(axes: Axes, validations: Sequence[Mapping[str, Any]]) -> None:
 
 def _draw_rate(axes: Axes, steps: Sequence[int], rates: NDArray[np.float64]) -> None:
     """The learning rate of each step, from 0 up so that its fall is seen at its true size."""
-    axes.plot(steps, rates, color="#0072B2", marker=_marker(steps))
+    axes.plot(steps, rates, color=BLUE, marker=_marker(steps))
     axes.set(title="Learning rate", ylabel="rate", xlabel="step", ylim=(0, 1.1 * max(np.max(rates), 1e-12)))
     axes.ticklabel_format(axis="y", style="scientific", scilimits=(-2, 3))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
