@@ -1,0 +1,139 @@
+"use strict";
+/* Which grids stand on the page, in which order, how large, and with which signs between them. */
+
+const LARGEST_FULL_MATRIX = 1600; // entries; beyond, only those that some tap makes are drawn
+
+/** What each Grid is built from, in the order of the page. */
+function gridsOf(plan, state, results, edit) {
+  const backward = state.direction === "backward";
+  const letters = lettersOf(plan);
+  const shapeNote = (letter, shape) => `${letter}   ${shape.join(" × ")}`;
+  const size = sizeFor(plan);
+  const map = (name, role, space, title, letter, shape, more = {}) => ({
+    name, role, space, title, note: shapeNote(letter, shape), planes: channelPlanes(shape, more.ring), size, ...more,
+  });
+  const typed = (kind, shape) => (index, text) => edit(kind, positions(shape)[index].join(), text);
+  const padding = plan.ring === "input" ? ringOf(plan.axes) : undefined;
+  const cropped = plan.ring === "output" ? ringOf(plan.axes) : undefined;
+  const ringText = plan.ring === "output" ? "×" : plan.maximum ? "−∞" : "0";
+
+  const specifications = [
+    map("input", "input", "input", "input", letters.input, plan.input, {
+      ring: padding, ringText, edit: typed("input", plan.input),
+    }),
+  ];
+  if (state.operation === "max_unpool2d") {
+    specifications.push(map("indices", "indices", "input", "indices", "h·W + w", plan.input, { edit: typed("indices", plan.input) }));
+  }
+  plan.tensors.forEach((tensor, number) => specifications.push(kernelGrid(plan, number, "kernel", "w", size, edit)));
+  if (!backward) {
+    if (plan.middle) specifications.push(map("middle", "middle", "middle", "after depthwise", "", plan.middle));
+    specifications.push(map("output", "output", "output", "output", letters.output, plan.output, { ring: cropped, ringText }));
+    if (plan.convolved) specifications.push(map("again", "check", "input", "convolved again", "A·x", plan.input));
+  } else {
+    specifications.push(
+      map("gradient", "gradient", "output", "gradient of the output", "g", plan.output, {
+        of: "output", edit: typed("gradient", plan.output), ring: cropped, ringText,
+      }),
+      map("inputGradient", "gradient", "input", "gradient of the input", `d${letters.input}`, plan.input, { of: "input" }),
+    );
+    if (isLearned(plan)) {
+      plan.tensors.forEach((tensor, number) => specifications.push(kernelGrid(plan, number, "gradient", "dw", size, null)));
+    }
+  }
+  return [...specifications, ...viewsOf(plan, results)];
+}
+
+/** The grid of a weight tensor or of its gradient; its indices go on where the tensor before it ends. */
+function kernelGrid(plan, number, role, letter, size, edit) {
+  const { name, shape } = plan.tensors[number];
+  const first = plan.tensors.slice(0, number).reduce((sum, tensor) => sum + sizeOf(tensor.shape), 0);
+  const called = plan.tensors.length > 1 ? name.replace("_weight", " kernel") : "kernel";
+  return {
+    name: role === "kernel" ? `kernel${number}` : `weightGradient${number}`,
+    role,
+    of: name,
+    space: "weight",
+    title: role === "kernel" ? called : `gradient of the ${called}`,
+    note: `${letter}   ${shape.join(" × ")}`,
+    planes: kernelPlanes(shape, first),
+    across: shape[1], // a row for each filter
+    size,
+    edit: edit && ((index, text) => edit("weight", [number, ...positions(shape)[index - first]].join(), text)),
+  };
+}
+
+/** The two views that are made of rows and columns: im2col's columns and the sparse matrix. */
+function viewsOf(plan, results) {
+  const letters = lettersOf(plan);
+  const [rows, columns] = [sizeOf(plan.output), sizeOf(plan.input)];
+  const entries = new Set(results.entries.map(({ row, column }) => row * columns + column));
+  const view = (name, title, note, shape, only) => ({
+    name, role: name, space: name, title, note, only, headers: true, size: stripSize(shape, name === "matrix" ? 560 : 300),
+    planes: [{ label: "", rows: shape[0], columns: shape[1], first: 0 }],
+  });
+  const matrix = view(
+    "matrix",
+    plan.convolved ? "inverse matrix A⁺" : "sparse matrix A",
+    `${letters.output} = A${plan.convolved ? "⁺" : ""}·${letters.input}   ${rows} × ${columns}, ${entries.size} entries; ` +
+      `backward d${letters.input} = Aᵀ·g`,
+    [rows, columns],
+    rows * columns > LARGEST_FULL_MATRIX ? entries : null,
+  );
+  if (!plan.columns) return [matrix];
+  const note = plan.ring === "output" ? "a column is a stamp, col2im adds them" : "a column is a window, padding is 0";
+  return [view("columns", "im2col columns", `${plan.columns.join(" × ")}   ${note}`, plan.columns, null), matrix];
+}
+
+/** The numbers of each grid, by its name. */
+function numbersOf(name, plan, values, results) {
+  switch (name.replace(/\d$/, "")) {
+    case "kernel":
+      return values.weights;
+    case "matrix":
+      return denseEntries(results.entries, sizeOf(plan.output), sizeOf(plan.input));
+    case "weightGradient":
+      return results.weightGradient;
+    default:
+      return values[name] ?? results[name];
+  }
+}
+
+function denseEntries(entries, rows, columns) {
+  const values = new Array(rows * columns).fill(0);
+  for (const { row, column, value } of entries) values[row * columns + column] = value;
+  return values;
+}
+
+/** The sign between a grid and the one before it. */
+function signBefore(name, plan) {
+  if (name === "output") return plan.tensors.length && !plan.convolved ? "=" : "→";
+  if (name === "kernel0") return plan.convolved ? "⊘" : plan.ring === "output" ? "∗ᵀ" : "∗";
+  return { middle: "→", again: "✓" }[name] ?? "";
+}
+
+/** Give each weight its tint, in the kernels and wherever it stands in the matrix: its diagonals show. */
+function tintWeights(grids, taps, plan) {
+  if (!isLearned(plan)) return;
+  const tint = (cell, index) => cell?.style.setProperty("--tint", `${Math.round(8 + (52 * index) / plan.weights)}%`);
+  for (const grid of Object.values(grids).filter(({ role }) => role === "kernel")) {
+    for (const [index, cell] of grid.cells) tint(cell, index);
+  }
+  for (const tap of taps) tint(grids.matrix.cells.get(tap.output * sizeOf(plan.input) + tap.input), tap.weights[0]);
+}
+
+// How large a cell may be, in CSS pixels
+
+/** Of the maps and kernels: all channels of the widest map side by side. */
+function sizeFor(plan) {
+  const ring = plan.axes && plan.ring ? ringOf(plan.axes) : [0, 0, 0, 0];
+  const across = Math.max(plan.input[2], plan.output[2]) + ring[2] + ring[3];
+  const down = Math.max(plan.input[1], plan.output[1]) + ring[0] + ring[1];
+  const widest = across * Math.min(Math.max(plan.input[0], plan.output[0]), 2);
+  return Math.max(18, Math.min(36, Math.floor(360 / widest), Math.floor(250 / down)));
+}
+
+/** Of the columns and the matrix, which share the page's width. */
+function stripSize([rows, columns], width) {
+  return Math.max(7, Math.min(22, Math.floor(width / columns), Math.floor(320 / rows)));
+}

@@ -1,0 +1,310 @@
+"use strict";
+/* The page: from the state to the plan, the grids and the words, and back from every click and key to the state. */
+
+const find = (id) => document.getElementById(id);
+const highlighter = new Highlighter();
+const player = new Player(() => goTo((currentStep() + 1) % walk.length, true));
+
+let state = fromHash(location.hash);
+let plan, taps, values, results, walk; // of the last valid settings
+let grids = {};
+let signature = "";
+
+// From the state to the page
+
+/** Compute all anew and show it; where a setting makes no sense, say so and leave the last picture, dimmed. */
+function update() {
+  try {
+    const next = planOf(state.operation, state.settings);
+    const numbers = valuesOf(state, next);
+    if (numbers.indices) checkIndices(next, numbers.indices);
+    [plan, values] = [next, numbers];
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    player.pause();
+    showError(error);
+    writeAddress();
+    return;
+  }
+  hideError();
+  taps = plan.taps(values);
+  results = resultsOf(plan, taps, values);
+  walk = walkOf(state, plan);
+  if (state.step !== null) state.step = Math.min(state.step, walk.length - 1);
+  if (state.pinned !== null) state.pinned = Math.min(state.pinned, walk.length - 1);
+  showSwitches();
+  arrange();
+  find("call").firstChild.textContent = callOf(state);
+  showFacts();
+  showStep();
+}
+
+/** The numbers above the grids, how they come about below them. */
+function showFacts() {
+  const facts = factsOf(state, plan, taps);
+  const entry = ([name, value]) => element("div", { "data-fact": name }, element("dt", {}, name), element("dd", {}, value));
+  find("facts").replaceChildren(...facts.map(entry));
+  const reason = ([name, value, why]) => element("p", {}, element("b", {}, `${name} ${value}`), ` = ${why}`);
+  find("reasons").replaceChildren(...facts.filter(([, , why]) => why).map(reason));
+}
+
+function showSwitches() {
+  find("operation").value = state.operation;
+  for (const name of PLAIN_FIELDS) {
+    for (const choice of document.querySelectorAll(`input[name="${name}"]`)) choice.checked = choice.value === state[name];
+  }
+  find("wanted").hidden = state.direction === "forward" || !isLearned(plan);
+  find("walk").hidden = walk.space === "weight";
+}
+
+/** Draw new grids where shapes have changed, and fill them. */
+function arrange() {
+  const specifications = gridsOf(plan, state, results, edit);
+  const drawn = JSON.stringify([specifications, plan.ring, state.operation], (key, value) =>
+    value instanceof Set ? [...value] : value,
+  );
+  if (drawn !== signature) {
+    signature = drawn;
+    grids = Object.fromEntries(specifications.map((specification) => [specification.name, new Grid(specification)]));
+    const all = Object.entries(grids);
+    find("grids").replaceChildren(...all.filter(([, grid]) => !grid.headers).map(([name, grid]) => withSign(name, grid)));
+    find("views").replaceChildren(...all.filter(([, grid]) => grid.headers).map(([, grid]) => grid.node));
+    tintWeights(grids, taps, plan);
+  }
+  for (const [name, grid] of Object.entries(grids)) grid.fill(numbersOf(name, plan, values, results));
+}
+
+/** A grid and the sign between it and the one before it, which stay together. */
+function withSign(name, grid) {
+  const sign = signBefore(name, plan);
+  const before = sign ? [element("span", { class: "sign", "aria-hidden": "true" }, sign)] : [];
+  return element("div", { class: "signed" }, ...before, grid.node);
+}
+
+const currentStep = () => state.step ?? walk.length - 1;
+
+/** The present step: its window, its formula, and how far the result has come. */
+function showStep() {
+  const step = currentStep();
+  const complete = results[walk.target];
+  const present = walk.adds ? partialResult(walk, step, plan, taps, values) : complete;
+  for (const [, target] of Object.entries(grids).filter(([name]) => name.startsWith(walk.target))) {
+    target.fill(present, complete);
+    for (const [index, cell] of target.cells) cell.classList.toggle("later", !walk.adds && index > step);
+  }
+  light({ space: walk.space, index: step });
+  showPinned();
+  find("time").max = walk.length - 1;
+  find("time").value = step;
+  find("time-label").textContent = `${step + 1} of ${walk.length}`;
+  find("play").textContent = player.playing ? "❚❚ pause" : "▶ play";
+  showFormula(step);
+  writeAddress();
+}
+
+function showFormula(step) {
+  const which = state.direction === "forward" ? 0 : walk.space === "weight" ? 2 : 1;
+  find("equation").textContent = EQUATIONS[state.operation][which];
+  find("step-formula").replaceChildren(...stepFormula(walk, step, plan, taps, values, results));
+  const windows = walk.name === "forward gather" && plan.axes && plan.ring === "input";
+  find("position").replaceChildren(...(windows ? positionFormula(plan, step).map((text) => element("span", {}, text)) : []));
+}
+
+/** Light what an item touches, and nothing else. */
+function light(item) {
+  highlighter.show(item, plan, taps, grids);
+}
+
+function showPinned() {
+  find("pin").setAttribute("aria-pressed", state.pinned !== null);
+  find("pin").textContent = state.pinned === null ? "pin" : `pinned: ${state.pinned + 1}`;
+  if (state.pinned === null) ["pinned", "pinned-focus"].forEach((name) => highlighter.clear(name));
+  else highlighter.show({ space: walk.space, index: state.pinned }, plan, taps, grids, [null, "pinned", "pinned-focus"]);
+}
+
+function writeAddress() {
+  history.replaceState(null, "", toHash(state));
+}
+
+// Errors
+
+function showError(error) {
+  find("error").hidden = false;
+  find("picture").classList.add("outdated");
+  find("error-message").textContent = error.message;
+  blame(error.argument);
+  const fixes = error.fix ? [error.fix] : nearestValid(state.operation, state.settings, error.argument).map(({ name, value }) => ({
+    label: `${name} = ${inPython(name, value)}`, apply: () => setControl(name, value),
+  }));
+  const buttons = fixes.map(({ label, apply }) => {
+    const button = element("button", { type: "button", class: "suggestion" }, label);
+    button.addEventListener("click", apply);
+    return button;
+  });
+  find("suggestions").replaceChildren(...(buttons.length ? ["Nearest that work: ", ...buttons] : []));
+}
+
+function hideError() {
+  find("error").hidden = true;
+  find("picture").classList.remove("outdated");
+  blame(null);
+}
+
+/** Max unpooling's positions must lie in the plane, each named once. */
+function checkIndices(next, indices) {
+  const [places, cells] = [sizeOf(next.output.slice(1)), sizeOf(next.input.slice(1))];
+  const taken = new Set();
+  indices.forEach((index, at) => {
+    const channel = Math.floor(at / cells);
+    const inside = Number.isInteger(index) && index >= 0 && index < places;
+    if (inside && !taken.has(channel * places + index)) {
+      taken.add(channel * places + index);
+      return;
+    }
+    const why = inside
+      ? `must name each position once in a plane, got ${index} twice in plane ${channel}`
+      : `must lie in 0 ... ${places - 1}, got ${index}`;
+    const error = new SettingError("indices", why);
+    const others = new Set(indices.filter((_, k) => k !== at && Math.floor(k / cells) === channel));
+    const free = range(places).filter((place) => !others.has(place));
+    const nearest = free.sort((a, b) => Math.abs(a - index) - Math.abs(b - index))[0];
+    const place = positions(next.input)[at];
+    error.fix = { label: `indices[${place.join(", ")}] = ${nearest}`, apply: () => write("indices", place.join(), nearest) };
+    throw error;
+  });
+}
+
+// From clicks and keys to the state
+
+/** A cell was typed into. */
+function edit(kind, place, text) {
+  const value = Number(text);
+  if (text === "" || !Number.isFinite(value)) {
+    document.activeElement.setAttribute("aria-invalid", "true");
+    find("error").hidden = false;
+    find("error-message").textContent = `${kind}[${place.replaceAll(",", ", ")}] must be a number, got "${text}"; it keeps its value`;
+    find("suggestions").replaceChildren();
+    return;
+  }
+  document.activeElement.removeAttribute("aria-invalid");
+  write(kind, place, value);
+}
+
+function write(kind, place, value) {
+  state.edits[kind][place] = value;
+  update();
+}
+
+function changeSetting(name, text) {
+  state.settings[name] = text;
+  state.step = null;
+  state.pinned = null;
+  update();
+}
+
+function goTo(step, playing = false) {
+  if (!playing) player.pause();
+  state.step = step;
+  showStep();
+}
+
+function togglePlay() {
+  if (player.playing) player.pause();
+  else {
+    if (currentStep() === walk.length - 1) state.step = 0;
+    player.play(Number(find("speed").value));
+  }
+  showStep();
+}
+
+function togglePin() {
+  state.pinned = state.pinned === null ? currentStep() : null;
+  showPinned();
+  writeAddress();
+}
+
+/** Another operation, direction or order: the steps begin anew. */
+function choose(changes) {
+  player.pause();
+  Object.assign(state, changes, { step: null, pinned: null });
+  update();
+}
+
+function show(next) {
+  player.pause();
+  state = next;
+  buildControls(find("controls"), state, changeSetting);
+  find("operation").value = state.operation;
+  update();
+}
+
+const KEYS = {
+  ArrowLeft: () => goTo((currentStep() + walk.length - 1) % walk.length),
+  ArrowRight: () => goTo((currentStep() + 1) % walk.length),
+  Home: () => goTo(0),
+  End: () => goTo(walk.length - 1),
+  " ": togglePlay,
+  p: togglePin,
+};
+
+/** Keys that a focused field, button or cell needs for itself are left to it. */
+function onKey(event) {
+  const own = event.target.closest("input, select, summary, [contenteditable], button, .cell");
+  if (own || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
+  event.preventDefault();
+  KEYS[event.key]();
+}
+
+function listen() {
+  find("operation").append(
+    ...Object.entries(OPERATIONS).map(([name, { title }]) => element("option", { value: name }, `${title} · ${name}`)),
+  );
+  find("operation").addEventListener("change", (event) => show(freshState(event.target.value)));
+  for (const name of PLAIN_FIELDS) {
+    find(name).addEventListener("change", (event) => choose({ [name]: event.target.value }));
+  }
+  find("controls").addEventListener("submit", (event) => event.preventDefault());
+  find("shuffle").addEventListener("click", () => {
+    Object.assign(state, { seed: state.seed + 1, edits: freshState(state.operation).edits });
+    update();
+  });
+  find("back").addEventListener("click", KEYS.ArrowLeft);
+  find("forward").addEventListener("click", KEYS.ArrowRight);
+  find("play").addEventListener("click", togglePlay);
+  find("pin").addEventListener("click", togglePin);
+  find("time").addEventListener("input", (event) => goTo(Number(event.target.value)));
+  find("speed").addEventListener("change", () => player.playing && player.play(Number(find("speed").value)));
+  const stage = find("stage");
+  stage.addEventListener("pointerover", (event) => pointAt(event.target));
+  stage.addEventListener("pointerleave", () => pointAt(null));
+  stage.addEventListener("focusin", (event) => pointAt(event.target));
+  stage.addEventListener("click", (event) => {
+    const item = itemAt(event.target);
+    if (item && item.space === walk.space && !event.target.isContentEditable) goTo(item.index);
+  });
+  document.addEventListener("keydown", onKey);
+  addEventListener("hashchange", () => show(fromHash(location.hash)));
+  listenToTheme();
+}
+
+/** Light the thing under the pointer; the present step where there is none. */
+function pointAt(target) {
+  if (!plan || !walk) return;
+  light((target && itemAt(target)) ?? { space: walk.space, index: currentStep() });
+}
+
+/** Light or dark: the system's choice until the button is pressed. */
+function listenToTheme() {
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const apply = (isDark) => {
+    document.documentElement.dataset.theme = isDark ? "dark" : "light";
+    find("theme").textContent = isDark ? "☀ light" : "☾ dark";
+  };
+  apply(dark.matches);
+  dark.addEventListener("change", () => apply(dark.matches));
+  find("theme").addEventListener("click", () => apply(document.documentElement.dataset.theme === "light"));
+}
+
+if (matchMedia("(max-width: 700px)").matches) find("settings").open = false;
+listen();
+show(state);
