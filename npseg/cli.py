@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict`.
+"""The command line: `npseg train | evaluate | predict | explore`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -143,6 +143,17 @@ def predict(options: argparse.Namespace) -> int:
             pictures.write_label_map(label_path, labels, task.colors)
             pictures.write_image(overlay_path, pictures.overlay(image, labels, task.colors))
             print(f"{label_path} {overlay_path}")
+    return 0
+
+
+def explore(options: argparse.Namespace) -> int:
+    """Write the explorer and open it; where there is no browser, say where it is all the same."""
+    from npseg.teaching import explorer
+
+    explorer.write(options.output)
+    print(f"Explorer: {options.output}", flush=True)
+    if not options.no_open and not explorer.show(options.output):
+        print("No browser was found here: open the file in one.")
     return 0
 
 
@@ -343,4 +354,4 @@ def _engine_summary() -> str:
     return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict}
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "explore": explore}

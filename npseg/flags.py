@@ -85,6 +85,14 @@ def make_parser() -> argparse.ArgumentParser:
             "image, of any size.",
         )
     )
+    _add_explore(
+        commands.add_parser(
+            "explore",
+            help="try the operations out in a browser",
+            description="Write one HTML file in which convolutions, pools, unpoolings and interpolation can be tried "
+            "out step by step, forward and backward, and open it. It needs no network.",
+        )
+    )
     return parser
 
 
@@ -307,6 +315,19 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("."), metavar="FOLDER", help="where to write (default: the current folder)"
     )
     _add_engine(parser)
+
+
+def _add_explore(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg explore`."""
+    parser.set_defaults(command="explore")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("explorer.html"),
+        metavar="FILE",
+        help="where to write (default: %(default)s)",
+    )
+    parser.add_argument("--no-open", action="store_true", help="write the file and leave the browser alone")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
