@@ -17,7 +17,7 @@ for (const grid of document.querySelectorAll("[data-role]:not([data-role=error])
 const facts = Object.fromEntries([...document.querySelectorAll("[data-fact]")].map(
   (fact) => [fact.dataset.fact, fact.querySelector("dd").textContent]));
 const error = document.querySelector("[data-role=error]");
-return { grids, shapes, facts, error: error.hidden ? null : error.textContent, call: document.querySelector("#call").textContent };
+return { grids, shapes, facts, error: error.hidden ? null : error.textContent };
 """
 
 LIGHTS = """

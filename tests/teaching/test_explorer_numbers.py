@@ -241,9 +241,8 @@ def refuses(operation, settings):
     kernel_size = settings.get("kernel_size", 1)
     kernel = kernel_size if isinstance(kernel_size, tuple) else (kernel_size, kernel_size)
     groups, multiplier = settings.get("groups", 1), settings.get("multiplier", 1)
-    if operation.endswith("conv2d") or operation.startswith("conv"):
-        if in_channels % groups or out_channels % groups:
-            return True
+    if in_channels % groups or out_channels % groups:
+        return True
     depthwise = np.zeros((in_channels * multiplier, 1, *kernel))
     arrays = {
         "conv2d": (x, np.zeros((out_channels, in_channels // groups, *kernel))),
