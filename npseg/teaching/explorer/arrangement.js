@@ -7,10 +7,9 @@ const LARGEST_FULL_MATRIX = 1600; // entries; beyond, only those that some tap m
 function gridsOf(plan, state, results, edit) {
   const backward = state.direction === "backward";
   const letters = lettersOf(plan);
-  const shapeNote = (letter, shape) => `${letter}   ${shape.join(" × ")}`;
   const size = sizeFor(plan);
   const map = (name, role, space, title, letter, shape, more = {}) => ({
-    name, role, space, title, note: shapeNote(letter, shape), planes: channelPlanes(shape, more.ring), size, ...more,
+    name, role, space, title: `${title} ${letter}`, note: by(shape), planes: channelPlanes(shape, more.ring), size, ...more,
   });
   const typed = (kind, shape) => (index, text) => edit(kind, positions(shape)[index].join(), text);
   const padding = plan.ring === "input" ? ringOf(plan.axes) : undefined;
@@ -23,19 +22,19 @@ function gridsOf(plan, state, results, edit) {
     }),
   ];
   if (state.operation === "max_unpool2d") {
-    specifications.push(map("indices", "indices", "input", "indices", "h·W + w", plan.input, { edit: typed("indices", plan.input) }));
+    specifications.push(map("indices", "indices", "input", "indices", "k", plan.input, { edit: typed("indices", plan.input) }));
   }
   plan.tensors.forEach((tensor, number) => specifications.push(kernelGrid(plan, number, "kernel", "w", size, edit)));
   if (!backward) {
     if (plan.middle) specifications.push(map("middle", "middle", "middle", "after depthwise", "", plan.middle));
     specifications.push(map("output", "output", "output", "output", letters.output, plan.output, { ring: cropped, ringText }));
-    if (plan.convolved) specifications.push(map("again", "check", "input", "convolved again", "A·x", plan.input));
+    if (plan.convolved) specifications.push(map("again", "check", "check", "convolved again", "A·x", plan.input));
   } else {
     specifications.push(
-      map("gradient", "gradient", "output", "gradient of the output", "g", plan.output, {
+      map("gradient", "gradient", "output", "gradient", "g", plan.output, {
         of: "output", edit: typed("gradient", plan.output), ring: cropped, ringText,
       }),
-      map("inputGradient", "gradient", "input", "gradient of the input", `d${letters.input}`, plan.input, { of: "input" }),
+      map("inputGradient", "gradient", "input", "gradient", `d${letters.input}`, plan.input, { of: "input" }),
     );
     if (isLearned(plan)) {
       plan.tensors.forEach((tensor, number) => specifications.push(kernelGrid(plan, number, "gradient", "dw", size, null)));
@@ -54,10 +53,10 @@ function kernelGrid(plan, number, role, letter, size, edit) {
     role,
     of: name,
     space: "weight",
-    title: role === "kernel" ? called : `gradient of the ${called}`,
-    note: `${letter}   ${shape.join(" × ")}`,
+    title: `${role === "kernel" ? called : "gradient"} ${letter}`,
+    note: by(shape),
     planes: kernelPlanes(shape, first),
-    across: shape[1], // a row for each filter
+    across: shape[1] > 1 ? shape[1] : null, // a row for each filter
     size,
     edit: edit && ((index, text) => edit("weight", [number, ...positions(shape)[index - first]].join(), text)),
   };
@@ -75,14 +74,15 @@ function viewsOf(plan, results) {
   const matrix = view(
     "matrix",
     plan.convolved ? "inverse matrix A⁺" : "sparse matrix A",
-    `${letters.output} = A${plan.convolved ? "⁺" : ""}·${letters.input}   ${rows} × ${columns}, ${entries.size} entries; ` +
-      `backward d${letters.input} = Aᵀ·g`,
+    `${rows} × ${columns}, ${entries.size} entries: ${letters.output} = A${plan.convolved ? "⁺" : ""}·${letters.input}, ` +
+      `backward d${letters.input} = A${plan.convolved ? "⁺" : ""}ᵀ·g`,
     [rows, columns],
     rows * columns > LARGEST_FULL_MATRIX ? entries : null,
   );
   if (!plan.columns) return [matrix];
-  const note = plan.ring === "output" ? "a column is a stamp, col2im adds them" : "a column is a window, padding is 0";
-  return [view("columns", "im2col columns", `${plan.columns.join(" × ")}   ${note}`, plan.columns, null), matrix];
+  const [title, note] =
+    plan.ring === "output" ? ["columns for col2im", "each is a stamp"] : ["im2col columns", plan.maximum ? "each is a window; padding is passed over" : "each is a window"];
+  return [view("columns", title, `${by(plan.columns)}, ${note}`, plan.columns, null), matrix];
 }
 
 /** The numbers of each grid, by its name. */
@@ -108,8 +108,8 @@ function denseEntries(entries, rows, columns) {
 /** The sign between a grid and the one before it. */
 function signBefore(name, plan) {
   if (name === "output") return plan.tensors.length && !plan.convolved ? "=" : "→";
-  if (name === "kernel0") return plan.convolved ? "⊘" : plan.ring === "output" ? "∗ᵀ" : "∗";
-  return { middle: "→", again: "✓" }[name] ?? "";
+  if (name === "kernel0") return plan.convolved ? "∗⁻¹" : plan.ring === "output" ? "∗ᵀ" : "∗";
+  return { middle: "→", again: "→" }[name] ?? "";
 }
 
 /** Give each weight its tint, in the kernels and wherever it stands in the matrix: its diagonals show. */
@@ -120,6 +120,15 @@ function tintWeights(grids, taps, plan) {
     for (const [index, cell] of grid.cells) tint(cell, index);
   }
   for (const tap of taps) tint(grids.matrix.cells.get(tap.output * sizeOf(plan.input) + tap.input), tap.weights[0]);
+}
+
+/** Where there are no weights, an entry is the darker the larger it is. */
+function tintEntries(matrix, entries, plan) {
+  const largest = Math.max(...entries.map(({ value }) => Math.abs(value)));
+  for (const { row, column, value } of entries) {
+    const cell = matrix.cells.get(row * sizeOf(plan.input) + column);
+    cell?.style.setProperty("--tint", `${Math.round((45 * Math.abs(value)) / largest)}%`);
+  }
 }
 
 // How large a cell may be, in CSS pixels
@@ -135,5 +144,6 @@ function sizeFor(plan) {
 
 /** Of the columns and the matrix, which share the page's width. */
 function stripSize([rows, columns], width) {
-  return Math.max(7, Math.min(22, Math.floor(width / columns), Math.floor(320 / rows)));
+  const wide = columns * 8 > width ? 940 : width; // many columns get a line of their own
+  return Math.max(3, Math.min(22, Math.floor(wide / columns) - 1, Math.floor(640 / rows)));
 }

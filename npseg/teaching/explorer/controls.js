@@ -17,10 +17,12 @@ function control(name, text, change) {
   }
   const field = element("input", { type: "text", name, id, autocomplete: "off", spellcheck: "false" });
   field.value = text;
-  field.addEventListener("input", () => {
-    alignSliders(field);
-    change(name, field.value);
-  });
+  for (const event of ["input", "change"]) {
+    field.addEventListener(event, () => {
+      alignSliders(field);
+      change(name, field.value);
+    });
+  }
   const box = element("div", { class: `control ${kind}` }, element("label", { for: id }, label, " ", code(name)), field);
   const write = (value) => {
     field.value = value;

@@ -32,7 +32,7 @@ const EQUATIONS = {
     "y[c, i, j] = Σ x[c, i·stride − top + k, j·stride − left + l] / count",
     "dx[c, i·stride − top + k, j·stride − left + l] += g[c, i, j] / count",
   ],
-  max_unpool2d: ["y[c, indices[c, i, j]] = x[c, i, j], zeros elsewhere", "dx[c, i, j] = g[c, indices[c, i, j]]"],
+  max_unpool2d: ["y[c, k[c, i, j]] = x[c, i, j], zeros elsewhere;  the index k = h·W_out + w", "dx[c, i, j] = g[c, k[c, i, j]]"],
   nearest_unpool2d: ["y[c, h, w] = x[c, ⌊h / scale⌋, ⌊w / scale⌋]", "dx[c, i, j] = Σ of g over its cell"],
   bed_of_nails_unpool2d: [
     "y[c, i·scale, j·scale] = x[c, i, j], zeros elsewhere", "dx[c, i, j] = g[c, i·scale, j·scale]",
@@ -113,9 +113,9 @@ function weightPlace(plan, index) {
 }
 
 /** The factors of one product, coloured by what they are. */
-function product(tap, first, others) {
+function product(plan, tap, first, others) {
   const factors = [number(...first), ...others.map((other) => number(...other))];
-  if (tap.factor !== 1) factors.push(element("span", {}, shown(tap.factor)));
+  if (tap.factor !== 1) factors.push(String(Number(tap.factor.toPrecision(plan.convolved ? 2 : 4))).replace("-", "−"));
   return factors.flatMap((factor, place) => (place ? ["·", factor] : [factor]));
 }
 
@@ -154,7 +154,7 @@ function stepFormula(walk, index, plan, taps, values, results) {
   if (walk.name === "forward gather") {
     const name = `${y}${placeIn(index, plan.output)}`;
     if (plan.maximum) return maximumFormula(name, index, plan, values, results);
-    const terms = of.map((tap) => product(tap, ["input", values.input[tap.input]], weightFactors(tap, values)));
+    const terms = of.map((tap) => product(plan, tap, ["input", values.input[tap.input]], weightFactors(tap, values)));
     const padded = plan.every.filter((tap) => tap.output === index && tap.input < 0).length;
     const formula = gatherFormula(name, terms, results.output[index], nothing);
     return padded ? [...formula, element("span", { class: "aside" }, `  (and ${padded} × padding, which is 0)`)] : formula;
@@ -162,23 +162,23 @@ function stepFormula(walk, index, plan, taps, values, results) {
   if (walk.name === "forward scatter") {
     const terms = of.map((tap) => [
       `${y}${placeIn(tap.output, at.output)} += `,
-      ...product(tap, ["input", values.input[tap.input]], weightFactors(tap, values)),
+      ...product(plan, tap, ["input", values.input[tap.input]], weightFactors(tap, values)),
     ]);
     return scatterFormula(`${x}${placeIn(index, at.input)}`, number("input", values.input[index]), terms, nothing);
   }
   if (walk.name === "input scatter") {
     const terms = of.map((tap) => [
       `d${x}${placeIn(tap.input, at.input)} += `,
-      ...product(tap, ["gradient", values.gradient[index]], weightFactors(tap, values)),
+      ...product(plan, tap, ["gradient", values.gradient[index]], weightFactors(tap, values)),
     ]);
     return scatterFormula(`g${placeIn(index, at.output)}`, number("gradient", values.gradient[index]), terms, nothing);
   }
   if (walk.name === "input gather") {
-    const terms = of.map((tap) => product(tap, ["gradient", values.gradient[tap.output]], weightFactors(tap, values)));
+    const terms = of.map((tap) => product(plan, tap, ["gradient", values.gradient[tap.output]], weightFactors(tap, values)));
     return gatherFormula(`d${x}${placeIn(index, at.input)}`, terms, results.inputGradient[index], nothing);
   }
   const terms = of.map((tap) =>
-    product(tap, ["gradient", values.gradient[tap.output]], [
+    product(plan, tap, ["gradient", values.gradient[tap.output]], [
       ["input", values.input[tap.input]], ...weightFactors(tap, values, index),
     ]),
   );
@@ -211,7 +211,7 @@ function positionFormula(plan, index) {
 const by = (sizes) => sizes.join(" × ");
 
 /** [[name, value, how it comes about]]. */
-function factsOf(state, plan, taps) {
+function factsOf(state, plan, taps, values, results) {
   const facts = [["output", by(plan.output), plan.axes ? sizeFormula(state, plan) : ""]];
   if (plan.tensors.length) {
     const shapes = plan.tensors.map(({ shape }) => by(shape)).join(" + ");
@@ -219,9 +219,14 @@ function factsOf(state, plan, taps) {
   }
   const every = plan.multiplications ?? (plan.every.length || taps.length);
   facts.push(["MACs", String(every), macsFormula(plan, every)]);
-  facts.push(["non-zeros", `${taps.length ? new Set(taps.map((t) => `${t.output},${t.input}`)).size : 0}`,
-    `of ${sizeOf(plan.output)} × ${sizeOf(plan.input)} matrix entries; taps on padding have none`]);
+  const entries = new Set(taps.map((tap) => tap.output * sizeOf(plan.input) + tap.input));
+  const possible = `of the matrix' ${sizeOf(plan.output)} × ${sizeOf(plan.input)} entries; taps on padding have none`;
+  facts.push(["non-zeros", String(entries.size), possible]);
   facts.push(["receptive field", ...receptiveField(plan, taps)]);
+  if (plan.convolved) {
+    const misses = results.again.map((value, index) => Math.abs(value - values.input[index]));
+    facts.push(["largest |A·x − y|", shown(Math.max(...misses)), "0 where y is the convolution of some image"]);
+  }
   return facts;
 }
 
@@ -251,7 +256,7 @@ function receptiveField(plan, taps) {
   if (plan.axes && plan.ring === "input") {
     const after = (layers) =>
       by(plan.axes.map((axis) => range(layers).reduce((sum, l) => sum + (extentOf(axis) - 1) * axis.stride ** l, 1)));
-    return [after(1), `after two such layers ${after(2)}, after three ${after(3)}`];
+    return [after(1), `pixels of the input; after two such layers ${after(2)}, after three ${after(3)}`];
   }
   const spans = [1, 2].map((a) => widestSpan(plan, taps, a));
   return [by(spans), "pixels of the input that an output depends on, at most"];

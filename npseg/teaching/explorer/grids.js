@@ -10,6 +10,9 @@ function shown(value) {
   return text === "-0" ? "0" : text;
 }
 
+/** A number for the narrow cells of a matrix: no 0 before the point. */
+const shownShort = (value) => shown(value).replace("0.", ".");
+
 function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -34,11 +37,13 @@ class Grid {
     this.cells = new Map();
     this.ringCells = new Map();
     this.strips = { row: [], column: [] };
-    const caption = element("figcaption", {}, element("b", {}, title), ` ${note}`);
+    const caption = element("figcaption", {}, element("b", {}, title), " ", element("span", {}, note));
     const host = element("div", { class: across ? "planes table" : "planes" }, ...planes.map((plane) => this.plane(plane, only)));
     if (across) host.style.setProperty("--across", across);
     this.node = element("figure", { class: "grid", "data-role": role, "data-of": of, "data-space": space }, caption, host);
     this.node.style.setProperty("--size", `${size}px`);
+    this.node.classList.toggle("tiny", size < 12);
+    this.node.classList.toggle("entries-only", only !== null);
     if (headers) Object.assign(this.node.dataset, { rows: planes[0].rows, columns: planes[0].columns });
     this.node.addEventListener("keydown", (event) => this.move(event));
     const first = this.cells.values().next().value;
@@ -125,6 +130,7 @@ class Grid {
     cell.removeAttribute("aria-invalid");
     cell.textContent = shown(Number(cell.dataset.value));
     getSelection().removeAllRanges();
+    cell.dispatchEvent(new CustomEvent("settled", { bubbles: true }));
   }
 
   /** Arrow keys go from cell to cell; Enter and Escape leave off typing. */
@@ -149,7 +155,12 @@ class Grid {
   fill(values, exact = values) {
     for (const [index, cell] of this.cells) {
       cell.dataset.value = exact[index];
-      if (cell !== document.activeElement || !this.edit) cell.textContent = shown(values[index]);
+      const text = (this.headers ? shownShort : shown)(values[index]);
+      const typing = this.edit && cell === document.activeElement;
+      if (!typing && cell.textContent !== text) {
+        cell.textContent = text;
+        cell.style.setProperty("--characters", text.length);
+      }
       cell.classList.toggle("zero", values[index] === 0);
       const { row, col, channel } = cell.dataset;
       const of = channel === undefined ? "" : `channel ${channel}, `;

@@ -239,7 +239,7 @@ function averaged(line, asked, size, countPadding) {
 }
 
 /** An operation of two axes without window and weights; `line(a, settings)` gives the taps of axis a. */
-function resizing(line, outputOf) {
+function resizing(line, outputOf, more = {}) {
   return {
     geometry: (s) => ({
       axes: null,
@@ -250,7 +250,7 @@ function resizing(line, outputOf) {
     }),
     plan(shapes, s) {
       const lines = [0, 1].map((a) => line(a, s).map((tap) => ({ ...tap, kernel: 0, inside: true })));
-      return { every: channelwiseTaps(...lines, shapes.input, shapes.output), columns: null };
+      return { every: channelwiseTaps(...lines, shapes.input, shapes.output), columns: null, ...more };
     },
   };
 }
@@ -262,11 +262,13 @@ const range = (length) => Array.from({ length }, (_, index) => index);
 const nearestUnpooling = resizing(
   (a, s) => range(s.input_size[a] * s.scale[a]).map((i) => ({ output: i, input: Math.floor(i / s.scale[a]), factor: 1 })),
   scaled,
+  { multiplications: 0 },
 );
 
 const nailUnpooling = resizing(
   (a, s) => range(s.input_size[a]).map((i) => ({ output: i * s.scale[a], input: i, factor: 1 })),
   scaled,
+  { multiplications: 0 },
 );
 
 const bilinear = resizing((a, s) => bilinearLine(s.input_size[a], s.output_size[a], s.align_corners), (s) => s.output_size);

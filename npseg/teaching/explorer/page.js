@@ -9,6 +9,9 @@ let state = fromHash(location.hash);
 let plan, taps, values, results, walk; // of the last valid settings
 let grids = {};
 let signature = "";
+let pointed = null; // the item under the pointer or the focus
+let hovered = null; // the element under the pointer
+let refused = false; // whether the error is about a value that was typed
 
 // From the state to the page
 
@@ -37,14 +40,15 @@ function update() {
   find("call").firstChild.textContent = callOf(state);
   showFacts();
   showStep();
+  if (pointed) light(pointed);
 }
 
 /** The numbers above the grids, how they come about below them. */
 function showFacts() {
-  const facts = factsOf(state, plan, taps);
+  const facts = factsOf(state, plan, taps, values, results);
   const entry = ([name, value]) => element("div", { "data-fact": name }, element("dt", {}, name), element("dd", {}, value));
   find("facts").replaceChildren(...facts.map(entry));
-  const reason = ([name, value, why]) => element("p", {}, element("b", {}, `${name} ${value}`), ` = ${why}`);
+  const reason = ([name, value, why]) => element("p", {}, element("b", {}, `${name} ${value}`), `: ${why}`);
   find("reasons").replaceChildren(...facts.filter(([, , why]) => why).map(reason));
 }
 
@@ -71,6 +75,7 @@ function arrange() {
     find("views").replaceChildren(...all.filter(([, grid]) => grid.headers).map(([, grid]) => grid.node));
     tintWeights(grids, taps, plan);
   }
+  if (!isLearned(plan)) tintEntries(grids.matrix, results.entries, plan);
   for (const [name, grid] of Object.entries(grids)) grid.fill(numbersOf(name, plan, values, results));
 }
 
@@ -179,7 +184,8 @@ function checkIndices(next, indices) {
 /** A cell was typed into. */
 function edit(kind, place, text) {
   const value = Number(text);
-  if (text === "" || !Number.isFinite(value)) {
+  refused = text === "" || !Number.isFinite(value);
+  if (refused) {
     document.activeElement.setAttribute("aria-invalid", "true");
     find("error").hidden = false;
     find("error-message").textContent = `${kind}[${place.replaceAll(",", ", ")}] must be a number, got "${text}"; it keeps its value`;
@@ -196,6 +202,7 @@ function write(kind, place, value) {
 }
 
 function changeSetting(name, text) {
+  if (state.settings[name] === text) return; // a click on a suggestion takes the focus away, and must not be lost
   state.settings[name] = text;
   state.step = null;
   state.pinned = null;
@@ -204,6 +211,7 @@ function changeSetting(name, text) {
 
 function goTo(step, playing = false) {
   if (!playing) player.pause();
+  pointed = null;
   state.step = step;
   showStep();
 }
@@ -223,9 +231,10 @@ function togglePin() {
   writeAddress();
 }
 
-/** Another operation, direction or order: the steps begin anew. */
+/** Another direction or order: the steps begin anew. What gathers forward scatters backward, unless told otherwise. */
 function choose(changes) {
   player.pause();
+  if (changes.direction) state.walk = naturalWalk(state.operation, changes.direction);
   Object.assign(state, changes, { step: null, pinned: null });
   update();
 }
@@ -249,15 +258,16 @@ const KEYS = {
 
 /** Keys that a focused field, button or cell needs for itself are left to it. */
 function onKey(event) {
-  const own = event.target.closest("input, select, summary, [contenteditable], button, .cell");
-  if (own || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
+  const own = event.target.closest("input, select, [contenteditable]");
+  const pressed = event.key === " " && event.target.closest("button, summary");
+  if (own || pressed || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
   event.preventDefault();
   KEYS[event.key]();
 }
 
 function listen() {
   find("operation").append(
-    ...Object.entries(OPERATIONS).map(([name, { title }]) => element("option", { value: name }, `${title} · ${name}`)),
+    ...Object.entries(OPERATIONS).map(([name, { title }]) => element("option", { value: name }, title)),
   );
   find("operation").addEventListener("change", (event) => show(freshState(event.target.value)));
   for (const name of PLAIN_FIELDS) {
@@ -275,9 +285,13 @@ function listen() {
   find("time").addEventListener("input", (event) => goTo(Number(event.target.value)));
   find("speed").addEventListener("change", () => player.playing && player.play(Number(find("speed").value)));
   const stage = find("stage");
-  stage.addEventListener("pointerover", (event) => pointAt(event.target));
-  stage.addEventListener("pointerleave", () => pointAt(null));
+  stage.addEventListener("pointerover", (event) => pointerOver(event.target));
+  stage.addEventListener("pointerleave", () => pointerOver(null));
   stage.addEventListener("focusin", (event) => pointAt(event.target));
+  stage.addEventListener("settled", () => {
+    if (refused) update();
+    refused = false;
+  });
   stage.addEventListener("click", (event) => {
     const item = itemAt(event.target);
     if (item && item.space === walk.space && !event.target.isContentEditable) goTo(item.index);
@@ -287,10 +301,20 @@ function listen() {
   listenToTheme();
 }
 
-/** Light the thing under the pointer; the present step where there is none. */
+/** Browsers say again where a resting pointer is; it must not take the light from the keyboard's cell. */
+function pointerOver(target) {
+  if (target === hovered) return;
+  hovered = target;
+  pointAt(target);
+}
+
+/** Light the thing under the pointer, and say its sum if it has one; the present step where there is none. */
 function pointAt(target) {
   if (!plan || !walk) return;
-  light((target && itemAt(target)) ?? { space: walk.space, index: currentStep() });
+  pointed = target && itemAt(target);
+  const item = pointed ?? { space: walk.space, index: currentStep() };
+  light(item);
+  showFormula(item.space === walk.space ? item.index : currentStep());
 }
 
 /** Light or dark: the system's choice until the button is pressed. */

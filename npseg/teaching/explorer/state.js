@@ -10,12 +10,17 @@ function freshState(operation) {
     settings: { ...OPERATIONS[operation].settings },
     direction: "forward", // or "backward"
     wanted: "input", // of which the gradient is: "input" or "weight"
-    walk: OPERATIONS[operation].scatters ? "scatter" : "gather",
+    walk: naturalWalk(operation, "forward"),
     step: null, // null is the last one, when all is computed
     pinned: null,
     seed: 1,
     edits: { input: {}, weight: {}, gradient: {}, indices: {} },
   };
+}
+
+/** Forward an operation gathers or scatters; backward it is the other way round. */
+function naturalWalk(operation, direction) {
+  return Boolean(OPERATIONS[operation].scatters) === (direction === "forward") ? "scatter" : "gather";
 }
 
 // The address
@@ -27,7 +32,7 @@ const CHOICES = {
 
 /** The state as the part of the address after "#"; what is as it would be anyway is left out. */
 function toHash(state) {
-  const plain = freshState(state.operation);
+  const plain = { ...freshState(state.operation), walk: naturalWalk(state.operation, state.direction) };
   const words = new URLSearchParams({ operation: state.operation });
   for (const [name, value] of Object.entries(state.settings)) if (value !== plain.settings[name]) words.set(name, value);
   for (const name of [...PLAIN_FIELDS, "seed", "step", "pinned"]) {
@@ -45,6 +50,7 @@ function fromHash(hash) {
   const words = new URLSearchParams(hash.replace(/^#/, ""));
   const operation = words.get("operation");
   const state = freshState(Object.hasOwn(OPERATIONS, operation) ? operation : "conv2d");
+  if (words.get("direction") === "backward") state.walk = naturalWalk(state.operation, "backward");
   for (const [name, value] of words) {
     if (Object.hasOwn(state.settings, name)) state.settings[name] = value;
     else if (PLAIN_FIELDS.includes(name) && CHOICES[name].includes(value)) state[name] = value;
