@@ -265,6 +265,19 @@ def test_a_bad_setting_says_why_and_what_would_do(page, operation, name, text, m
     assert page.find(f'[name="{name}"]').get_attribute("value") == text
 
 
+def test_a_page_that_opens_with_an_error_can_be_mended(page):
+    page.open("operation=max_pool2d&stride=0&step=3")
+    assert "stride must be at least 1" in page.read()["error"]
+    page.press(keys().ARROW_RIGHT, keys().HOME, keys().END, " ", "p")
+    for button in ("#play", "#back", "#forward", "#pin"):
+        page.click(button)
+    page.hover(page.find("#picture"))
+    assert page.read()["grids"] == {}
+    page.click(".suggestion")
+    assert page.read()["error"] is None
+    assert page.read()["facts"]["output"] == "1 × 5 × 5"
+
+
 def test_an_index_that_is_taken_is_refused(page):
     page.set(operation="max_unpool2d")
     indices = page.array("indices")
@@ -319,7 +332,7 @@ def test_the_tab_key_reaches_everything_and_the_focus_is_seen(page):
     page.set(operation="conv2d")
     reached = []
     page.browser.execute_script("document.activeElement.blur()")
-    for _ in range(40):
+    for _ in range(60):
         page.press(keys().TAB)
         name, outline = page.browser.execute_script(
             "const e = document.activeElement; const seen = e.matches('.switch input') ? e.nextElementSibling : e;"
@@ -373,6 +386,24 @@ def test_an_address_that_means_nothing_opens_the_convolution(page, fragment):
     page.open(fragment)
     assert page.read()["facts"]["output"] == "1 × 3 × 3"
     assert page.read()["error"] is None
+
+
+def test_every_example_opens(page):
+    links = [link.get_attribute("href").split("#")[1] for link in page.find_all("#examples a")]
+    assert len(links) == len(set(links)) > 8
+    for number, fragment in enumerate(links):
+        page.find_all("#examples a")[number].click()
+        read = page.read()
+        assert read["error"] is None
+        page.open(fragment)
+        assert page.read() == read
+
+
+def test_the_checkerboard_example_counts_the_overlap(page):
+    (link,) = (link for link in page.find_all("#examples a") if "checkerboard" in link.text)
+    link.click()
+    line = [1, 1, 2, 1, 2, 1, 1]
+    np.testing.assert_array_equal(page.array("output")[0], np.outer(line, line))
 
 
 # Screens

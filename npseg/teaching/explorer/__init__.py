@@ -14,11 +14,14 @@ from npseg.files import write_whole
 
 SCRIPTS = (
     "geometry.js",
+    "settings.js",
     "taps.js",
     "least_squares.js",
+    "families.js",
     "operations.js",
     "suggestions.js",
     "state.js",
+    "values.js",
     "steps.js",
     "grids.js",
     "highlight.js",
@@ -26,6 +29,7 @@ SCRIPTS = (
     "arrangement.js",
     "controls.js",
     "page.js",
+    "listeners.js",
 )
 """In the order in which they build on one another."""
 

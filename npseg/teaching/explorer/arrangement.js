@@ -67,8 +67,8 @@ function viewsOf(plan, results) {
   const letters = lettersOf(plan);
   const [rows, columns] = [sizeOf(plan.output), sizeOf(plan.input)];
   const entries = new Set(results.entries.map(({ row, column }) => row * columns + column));
-  const view = (name, title, note, shape, only) => ({
-    name, role: name, space: name, title, note, only, headers: true, size: stripSize(shape, name === "matrix" ? 560 : 300),
+  const view = (name, title, note, shape, width, only) => ({
+    name, role: name, space: name, title, note, only, headers: true, size: stripSize(shape, width),
     planes: [{ label: "", rows: shape[0], columns: shape[1], first: 0 }],
   });
   const matrix = view(
@@ -77,12 +77,14 @@ function viewsOf(plan, results) {
     `${rows} × ${columns}, ${entries.size} entries: ${letters.output} = A${plan.convolved ? "⁺" : ""}·${letters.input}, ` +
       `backward d${letters.input} = A${plan.convolved ? "⁺" : ""}ᵀ·g`,
     [rows, columns],
+    560,
     rows * columns > LARGEST_FULL_MATRIX ? entries : null,
   );
   if (!plan.columns) return [matrix];
   const [title, note] =
     plan.ring === "output" ? ["columns for col2im", "each is a stamp"] : ["im2col columns", plan.maximum ? "each is a window; padding is passed over" : "each is a window"];
-  return [view("columns", title, `${by(plan.columns)}, ${note}`, plan.columns, null), matrix];
+  const width = plan.ring === "output" ? 160 : 300; // beside a high matrix there is less room
+  return [view("columns", title, `${by(plan.columns)}, ${note}`, plan.columns, width, null), matrix];
 }
 
 /** The numbers of each grid, by its name. */

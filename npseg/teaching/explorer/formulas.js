@@ -220,8 +220,9 @@ function factsOf(state, plan, taps, values, results) {
   const every = plan.multiplications ?? (plan.every.length || taps.length);
   facts.push(["MACs", String(every), macsFormula(plan, every)]);
   const entries = new Set(taps.map((tap) => tap.output * sizeOf(plan.input) + tap.input));
-  const possible = `of the matrix' ${sizeOf(plan.output)} × ${sizeOf(plan.input)} entries; taps on padding have none`;
-  facts.push(["non-zeros", String(entries.size), possible]);
+  const missing = { input: "; taps on padding have none", output: "; what is cropped has none" }[plan.ring] ?? "";
+  const possible = `of ${sizeOf(plan.output)} × ${sizeOf(plan.input)} entries of the matrix`;
+  facts.push(["non-zeros", String(entries.size), possible + missing]);
   facts.push(["receptive field", ...receptiveField(plan, taps)]);
   if (plan.convolved) {
     const misses = results.again.map((value, index) => Math.abs(value - values.input[index]));

@@ -68,6 +68,10 @@ function stripsOf(grids, item, taps) {
   if (matrix) {
     const rows = new Set(item.space === "output" ? [item.index] : taps.map((tap) => tap.output));
     const inputs = new Set(item.space === "input" ? [item.index] : taps.map((tap) => tap.input));
+    if (item.space === "matrix") {
+      rows.add(Math.floor(item.index / matrix.planes[0].columns));
+      inputs.add(item.index % matrix.planes[0].columns);
+    }
     strips.push(...[...rows].map((index) => matrix.strips.row[index]));
     strips.push(...[...inputs].map((index) => matrix.strips.column[index]));
   }

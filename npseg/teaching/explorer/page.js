@@ -3,14 +3,16 @@
 
 const find = (id) => document.getElementById(id);
 const highlighter = new Highlighter();
-const player = new Player(() => goTo((currentStep() + 1) % walk.length, true));
+const player = new Player(() => goBy(1, true));
 
 let state = fromHash(location.hash);
-let plan, taps, values, results, walk; // of the last valid settings
+let plan, taps, values, results; // of the last valid settings
+let walk = { length: 1 };
 let grids = {};
 let signature = "";
 let pointed = null; // the item under the pointer or the focus
 let hovered = null; // the element under the pointer
+let broken = false; // whether the settings make no sense, and the picture is an older one
 let refused = false; // whether the error is about a value that was typed
 
 // From the state to the page
@@ -24,11 +26,13 @@ function update() {
     [plan, values] = [next, numbers];
   } catch (error) {
     if (!(error instanceof SettingError)) throw error;
+    broken = true;
     player.pause();
     showError(error);
     writeAddress();
     return;
   }
+  broken = false;
   hideError();
   taps = plan.taps(values);
   results = resultsOf(plan, taps, values);
@@ -64,6 +68,7 @@ function showSwitches() {
 /** Draw new grids where shapes have changed, and fill them. */
 function arrange() {
   const specifications = gridsOf(plan, state, results, edit);
+  find("picture").classList.toggle("tall", sizeOf(plan.output) > 2 * sizeOf(plan.input));
   const drawn = JSON.stringify([specifications, plan.ring, state.operation], (key, value) =>
     value instanceof Set ? [...value] : value,
   );
@@ -138,45 +143,26 @@ function showError(error) {
   find("picture").classList.add("outdated");
   find("error-message").textContent = error.message;
   blame(error.argument);
-  const fixes = error.fix ? [error.fix] : nearestValid(state.operation, state.settings, error.argument).map(({ name, value }) => ({
-    label: `${name} = ${inPython(name, value)}`, apply: () => setControl(name, value),
-  }));
-  const buttons = fixes.map(({ label, apply }) => {
-    const button = element("button", { type: "button", class: "suggestion" }, label);
-    button.addEventListener("click", apply);
-    return button;
-  });
+  const buttons = error.fix
+    ? [suggestion(`${error.fix.kind}[${error.fix.place.join(", ")}] = ${error.fix.value}`, () => applyFix(error.fix))]
+    : nearestValid(state.operation, state.settings, error.argument).map(({ name, value }) =>
+        suggestion(`${name} = ${inPython(name, value)}`, () => setControl(name, value)),
+      );
   find("suggestions").replaceChildren(...(buttons.length ? ["Nearest that work: ", ...buttons] : []));
 }
+
+function suggestion(label, apply) {
+  const button = element("button", { type: "button", class: "suggestion" }, label);
+  button.addEventListener("click", apply);
+  return button;
+}
+
+const applyFix = ({ kind, place, value }) => write(kind, place.join(), value);
 
 function hideError() {
   find("error").hidden = true;
   find("picture").classList.remove("outdated");
   blame(null);
-}
-
-/** Max unpooling's positions must lie in the plane, each named once. */
-function checkIndices(next, indices) {
-  const [places, cells] = [sizeOf(next.output.slice(1)), sizeOf(next.input.slice(1))];
-  const taken = new Set();
-  indices.forEach((index, at) => {
-    const channel = Math.floor(at / cells);
-    const inside = Number.isInteger(index) && index >= 0 && index < places;
-    if (inside && !taken.has(channel * places + index)) {
-      taken.add(channel * places + index);
-      return;
-    }
-    const why = inside
-      ? `must name each position once in a plane, got ${index} twice in plane ${channel}`
-      : `must lie in 0 ... ${places - 1}, got ${index}`;
-    const error = new SettingError("indices", why);
-    const others = new Set(indices.filter((_, k) => k !== at && Math.floor(k / cells) === channel));
-    const free = range(places).filter((place) => !others.has(place));
-    const nearest = free.sort((a, b) => Math.abs(a - index) - Math.abs(b - index))[0];
-    const place = positions(next.input)[at];
-    error.fix = { label: `indices[${place.join(", ")}] = ${nearest}`, apply: () => write("indices", place.join(), nearest) };
-    throw error;
-  });
 }
 
 // From clicks and keys to the state
@@ -209,7 +195,13 @@ function changeSetting(name, text) {
   update();
 }
 
+/** So many steps on or back, around the ends. */
+function goBy(steps, playing = false) {
+  goTo((currentStep() + walk.length + steps) % walk.length, playing);
+}
+
 function goTo(step, playing = false) {
+  if (broken) return;
   if (!playing) player.pause();
   pointed = null;
   state.step = step;
@@ -217,6 +209,7 @@ function goTo(step, playing = false) {
 }
 
 function togglePlay() {
+  if (broken) return;
   if (player.playing) player.pause();
   else {
     if (currentStep() === walk.length - 1) state.step = 0;
@@ -226,6 +219,7 @@ function togglePlay() {
 }
 
 function togglePin() {
+  if (broken) return;
   state.pinned = state.pinned === null ? currentStep() : null;
   showPinned();
   writeAddress();
@@ -246,89 +240,3 @@ function show(next) {
   find("operation").value = state.operation;
   update();
 }
-
-const KEYS = {
-  ArrowLeft: () => goTo((currentStep() + walk.length - 1) % walk.length),
-  ArrowRight: () => goTo((currentStep() + 1) % walk.length),
-  Home: () => goTo(0),
-  End: () => goTo(walk.length - 1),
-  " ": togglePlay,
-  p: togglePin,
-};
-
-/** Keys that a focused field, button or cell needs for itself are left to it. */
-function onKey(event) {
-  const own = event.target.closest("input, select, [contenteditable]");
-  const pressed = event.key === " " && event.target.closest("button, summary");
-  if (own || pressed || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
-  event.preventDefault();
-  KEYS[event.key]();
-}
-
-function listen() {
-  find("operation").append(
-    ...Object.entries(OPERATIONS).map(([name, { title }]) => element("option", { value: name }, title)),
-  );
-  find("operation").addEventListener("change", (event) => show(freshState(event.target.value)));
-  for (const name of PLAIN_FIELDS) {
-    find(name).addEventListener("change", (event) => choose({ [name]: event.target.value }));
-  }
-  find("controls").addEventListener("submit", (event) => event.preventDefault());
-  find("shuffle").addEventListener("click", () => {
-    Object.assign(state, { seed: state.seed + 1, edits: freshState(state.operation).edits });
-    update();
-  });
-  find("back").addEventListener("click", KEYS.ArrowLeft);
-  find("forward").addEventListener("click", KEYS.ArrowRight);
-  find("play").addEventListener("click", togglePlay);
-  find("pin").addEventListener("click", togglePin);
-  find("time").addEventListener("input", (event) => goTo(Number(event.target.value)));
-  find("speed").addEventListener("change", () => player.playing && player.play(Number(find("speed").value)));
-  const stage = find("stage");
-  stage.addEventListener("pointerover", (event) => pointerOver(event.target));
-  stage.addEventListener("pointerleave", () => pointerOver(null));
-  stage.addEventListener("focusin", (event) => pointAt(event.target));
-  stage.addEventListener("settled", () => {
-    if (refused) update();
-    refused = false;
-  });
-  stage.addEventListener("click", (event) => {
-    const item = itemAt(event.target);
-    if (item && item.space === walk.space && !event.target.isContentEditable) goTo(item.index);
-  });
-  document.addEventListener("keydown", onKey);
-  addEventListener("hashchange", () => show(fromHash(location.hash)));
-  listenToTheme();
-}
-
-/** Browsers say again where a resting pointer is; it must not take the light from the keyboard's cell. */
-function pointerOver(target) {
-  if (target === hovered) return;
-  hovered = target;
-  pointAt(target);
-}
-
-/** Light the thing under the pointer, and say its sum if it has one; the present step where there is none. */
-function pointAt(target) {
-  if (!plan || !walk) return;
-  pointed = target && itemAt(target);
-  const item = pointed ?? { space: walk.space, index: currentStep() };
-  light(item);
-  showFormula(item.space === walk.space ? item.index : currentStep());
-}
-
-/** Light or dark: the system's choice until the button is pressed. */
-function listenToTheme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const apply = (isDark) => {
-    document.documentElement.dataset.theme = isDark ? "dark" : "light";
-    find("theme").textContent = isDark ? "☀ light" : "☾ dark";
-  };
-  apply(dark.matches);
-  dark.addEventListener("change", () => apply(dark.matches));
-  find("theme").addEventListener("click", () => apply(document.documentElement.dataset.theme === "light"));
-}
-
-if (matchMedia("(max-width: 700px)").matches) find("settings").open = false;
-listen();
-show(state);
