@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | explore`.
+"""The command line: `npseg train | evaluate | predict | explain | explore`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -6,6 +6,7 @@ Parsing, calling, printing. What takes time to import is imported by the command
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -143,6 +144,30 @@ def predict(options: argparse.Namespace) -> int:
             pictures.write_label_map(label_path, labels, task.colors)
             pictures.write_image(overlay_path, pictures.overlay(image, labels, task.colors))
             print(f"{label_path} {overlay_path}")
+    return 0
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Draw a step of an operation in the terminal, or its steps as a picture."""
+    from npseg.teaching import demonstration, text
+
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    picture, shown, every = given.pop("figure", None), given.pop("step", None), given.pop("all")
+    try:
+        trace = demonstration.demonstrate(**given)
+    except (TypeError, ValueError) as error:
+        raise UsageError(error) from error
+    if shown is not None and shown >= len(trace):
+        raise UsageError(f"--step must lie in 0 ... {len(trace) - 1}, got {shown}")
+    if picture is not None:
+        from npseg.teaching.figures import export
+
+        export.write(trace, picture, step=shown)
+        print(f"Figure: {picture}")
+        return 0
+    for step in range(len(trace)) if every else [shown or 0]:
+        drawn = text.step_text(trace, step, width=shutil.get_terminal_size((100, 24)).columns)
+        print(text.coloured(drawn) if sys.stdout.isatty() else drawn, end="\n\n" if every else "\n")
     return 0
 
 
@@ -354,4 +379,4 @@ def _engine_summary() -> str:
     return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "explore": explore}
+COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "explain": explain, "explore": explore}

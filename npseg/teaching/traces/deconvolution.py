@@ -24,7 +24,7 @@ class EquationStep(Step):
         """The equation, and how well it holds."""
         assert self.window is not None
         return (
-            f"Equation {self.number}: through the {self.window} {self.corner()} the unknown image x must give "
+            f"Equation {self.number}: through the {self.window} {self.corner()} the image x must give "
             f"y {self.position[2:]} = {number(self.wanted)}. The solution gives {self.formula}, "
             f"off by {number(self.value - self.wanted)}."
         )
@@ -57,4 +57,4 @@ def deconvolve2d(
         kernel.shape, (y.shape[0], y.shape[1]), stride=stride, padding=padding, dilation=dilation
     )
     trace = forward("deconvolve2d", x[None, None], kernel[None, None], None, window, 1, "gather")
-    return Equations(**vars(trace.named(Roles("x", "kernel", "y"))), wanted=y)
+    return Equations(**vars(trace.named(Roles("unknown image", "kernel", "y"))), wanted=y)

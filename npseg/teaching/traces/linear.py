@@ -14,7 +14,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.geometry import Window
+from npseg.geometry import Size, Window
 from npseg.matrices import SparseMatrix
 from npseg.teaching.traces.step import FORWARD, Index, Product, Roles, Step, WindowPlace, position_of, step_number
 
@@ -98,6 +98,12 @@ class Trace(Sequence[Step]):
     def key_shape(self) -> Index:
         """The shape of the array that has a step for each of its positions."""
         return self.target_shape if self.view == "gather" else self.source.shape
+
+    @property
+    def windowed_size(self) -> Size:
+        """(height, width) of the array whose positions have a window each."""
+        shape = self.target_shape if self.windowed == "target" else self.source.shape
+        return shape[-2], shape[-1]
 
     @cached_property
     def products(self) -> Array:

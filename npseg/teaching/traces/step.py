@@ -186,9 +186,9 @@ def step_number(index: int, steps: int) -> int:
     return number
 
 
-def number(value: float) -> str:
+def number(value: float, digits: int = 4) -> str:
     """A number without needless digits."""
-    text = f"{value:.4g}"
+    text = f"{value:.{digits}g}"
     return "0" if text == "-0" else text
 
 

@@ -1,0 +1,97 @@
+"""What all figures look like: one palette, one set of fonts, figures of their own.
+
+Figures never go through `matplotlib.pyplot`: no window, no state that another figure could share.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, to_rgb
+from matplotlib.figure import Figure
+
+from npseg.checks import Array
+
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PINK, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
+"""Okabe and Ito's colours, which colour-blind readers can tell apart."""
+
+ROLES = {"source": BLUE, "weight": ORANGE, "target": GREEN}
+PADDING, INK, FAINT = "0.9", "0.15", "0.55"
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
+    "axes.labelsize": 10.0,
+    "axes.edgecolor": "0.4",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "text.parse_math": False,
+    "figure.facecolor": "white",
+}
+
+Parameters = ParamSpec("Parameters")
+
+
+def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+    """Let a function draw its figure in this style, whatever the user's own settings are."""
+
+    @wraps(draw)
+    def drawn(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Figure:
+        with matplotlib.rc_context(STYLE):
+            return draw(*arguments, **keywords)
+
+    return drawn
+
+
+def tint(color: str, strength: float = 0.35) -> tuple[float, float, float]:
+    """A colour mixed with white."""
+    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(color))
+    return red, green, blue
+
+
+def darker(color: str) -> tuple[float, float, float]:
+    """A colour mixed with black, so that text in it is easily read on white."""
+    red, green, blue = (0.75 * part for part in to_rgb(color))
+    return red, green, blue
+
+
+def sequence(count: int) -> list[tuple[float, float, float]]:
+    """So many colours from dark to light, which stay apart in grey and for colour-blind readers."""
+    shades: Colormap = matplotlib.colormaps["cividis"]
+    return [to_rgb(shades(place)) for place in np.linspace(0.05, 1, max(count, 2))[:count]]
+
+
+def ink_on(color: Any) -> str:
+    """Black or white, whichever is read more easily on this colour."""
+    red, green, blue = to_rgb(color)
+    return "white" if 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 else INK
+
+
+def bare(axes: Axes) -> None:
+    """No frame and no tick marks, whose labels stay."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def heat(axes: Axes, values: Array, *, digits: bool = True) -> None:
+    """A small map of counts, darker where there is more, white where there is nothing."""
+    largest = max(float(np.max(values)), 1.0)
+    axes.imshow(np.where(values > 0, values, np.nan), cmap="cividis_r", vmin=0, vmax=largest, interpolation="nearest")
+    if digits:
+        shades = matplotlib.colormaps["cividis_r"]
+        size = min(9.0, 150 / max(values.shape))
+        for (row, column), value in np.ndenumerate(values):
+            if value > 0:
+                color = ink_on(shades(value / largest))
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=color, fontsize=size)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("0.8")
