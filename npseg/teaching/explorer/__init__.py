@@ -26,6 +26,7 @@ SCRIPTS = (
     "grids.js",
     "highlight.js",
     "formulas.js",
+    "facts.js",
     "arrangement.js",
     "controls.js",
     "page.js",

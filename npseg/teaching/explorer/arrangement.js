@@ -9,7 +9,14 @@ function gridsOf(plan, state, results, edit) {
   const letters = lettersOf(plan);
   const size = sizeFor(plan);
   const map = (name, role, space, title, letter, shape, more = {}) => ({
-    name, role, space, title: `${title} ${letter}`, note: by(shape), planes: channelPlanes(shape, more.ring), size, ...more,
+    name,
+    role,
+    space,
+    title: `${title} ${letter}`,
+    note: by(shape),
+    planes: channelPlanes(shape, more.ring),
+    size,
+    ...more,
   });
   const typed = (kind, shape) => (index, text) => edit(kind, positions(shape)[index].join(), text);
   const padding = plan.ring === "input" ? ringOf(plan.axes) : undefined;
@@ -18,26 +25,37 @@ function gridsOf(plan, state, results, edit) {
 
   const specifications = [
     map("input", "input", "input", "input", letters.input, plan.input, {
-      ring: padding, ringText, edit: typed("input", plan.input),
+      ring: padding,
+      ringText,
+      edit: typed("input", plan.input),
     }),
   ];
   if (state.operation === "max_unpool2d") {
-    specifications.push(map("indices", "indices", "input", "indices", "k", plan.input, { edit: typed("indices", plan.input) }));
+    specifications.push(
+      map("indices", "indices", "input", "indices", "k", plan.input, { edit: typed("indices", plan.input) }),
+    );
   }
   plan.tensors.forEach((tensor, number) => specifications.push(kernelGrid(plan, number, "kernel", "w", size, edit)));
   if (!backward) {
     if (plan.middle) specifications.push(map("middle", "middle", "middle", "after depthwise", "", plan.middle));
-    specifications.push(map("output", "output", "output", "output", letters.output, plan.output, { ring: cropped, ringText }));
+    specifications.push(
+      map("output", "output", "output", "output", letters.output, plan.output, { ring: cropped, ringText }),
+    );
     if (plan.convolved) specifications.push(map("again", "check", "check", "convolved again", "A·x", plan.input));
   } else {
     specifications.push(
       map("gradient", "gradient", "output", "gradient", "g", plan.output, {
-        of: "output", edit: typed("gradient", plan.output), ring: cropped, ringText,
+        of: "output",
+        edit: typed("gradient", plan.output),
+        ring: cropped,
+        ringText,
       }),
       map("inputGradient", "gradient", "input", "gradient", `d${letters.input}`, plan.input, { of: "input" }),
     );
     if (isLearned(plan)) {
-      plan.tensors.forEach((tensor, number) => specifications.push(kernelGrid(plan, number, "gradient", "dw", size, null)));
+      plan.tensors.forEach((tensor, number) =>
+        specifications.push(kernelGrid(plan, number, "gradient", "dw", size, null)),
+      );
     }
   }
   return [...specifications, ...viewsOf(plan, results)];
@@ -68,7 +86,14 @@ function viewsOf(plan, results) {
   const [rows, columns] = [sizeOf(plan.output), sizeOf(plan.input)];
   const entries = new Set(results.entries.map(({ row, column }) => row * columns + column));
   const view = (name, title, note, shape, width, only) => ({
-    name, role: name, space: name, title, note, only, headers: true, size: stripSize(shape, width),
+    name,
+    role: name,
+    space: name,
+    title,
+    note,
+    only,
+    headers: true,
+    size: stripSize(shape, width),
     planes: [{ label: "", rows: shape[0], columns: shape[1], first: 0 }],
   });
   const matrix = view(
@@ -82,7 +107,9 @@ function viewsOf(plan, results) {
   );
   if (!plan.columns) return [matrix];
   const [title, note] =
-    plan.ring === "output" ? ["columns for col2im", "each is a stamp"] : ["im2col columns", plan.maximum ? "each is a window; padding is passed over" : "each is a window"];
+    plan.ring === "output"
+      ? ["columns for col2im", "each is a stamp"]
+      : ["im2col columns", plan.maximum ? "each is a window; padding is passed over" : "each is a window"];
   const width = plan.ring === "output" ? 160 : 300; // beside a high matrix there is less room
   return [view("columns", title, `${by(plan.columns)}, ${note}`, plan.columns, width, null), matrix];
 }

@@ -23,15 +23,29 @@ function control(name, text, change) {
       change(name, field.value);
     });
   }
-  const box = element("div", { class: `control ${kind}` }, element("label", { for: id }, label, " ", code(name)), field);
+  const box = element(
+    "div",
+    { class: `control ${kind}` },
+    element("label", { for: id }, label, " ", code(name)),
+    field,
+  );
   const write = (value) => {
     field.value = value;
     field.dispatchEvent(new Event("input"));
   };
-  for (const [axis, title] of kind === "size" ? [[0, "rows"], [1, "columns"]] : [["both", label]]) {
+  for (const [axis, title] of kind === "size"
+    ? [
+        [0, "rows"],
+        [1, "columns"],
+      ]
+    : [["both", label]]) {
     const slider = element("input", {
-      type: "range", min: least, max: most, step: kind === "number" ? 0.1 : 1,
-      "aria-label": `${label}, ${kind === "size" ? title : "slider"}`, "data-axis": axis,
+      type: "range",
+      min: least,
+      max: most,
+      step: kind === "number" ? 0.1 : 1,
+      "aria-label": `${label}, ${kind === "size" ? title : "slider"}`,
+      "data-axis": axis,
     });
     slider.addEventListener("input", () => write(moved(field.value, axis, slider.value)));
     box.append(kind === "size" ? element("span", { class: "axis" }, title, slider) : slider);

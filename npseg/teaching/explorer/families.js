@@ -24,7 +24,8 @@ const sizesOf = (axes, size) => axes.map((axis, a) => outputSize(axis, size[a]))
 
 function checkGroups(groups, channels) {
   for (const [name, count] of Object.entries(channels)) {
-    if (count % groups) throw new SettingError("groups", `must divide ${name}: ${count} / ${groups} is no whole number`);
+    if (count % groups)
+      throw new SettingError("groups", `must divide ${name}: ${count} / ${groups} is no whole number`);
   }
 }
 
@@ -196,7 +197,8 @@ const scaled = (s) => s.input_size.map((length, a) => length * s.scale[a]);
 const range = (length) => Array.from({ length }, (_, index) => index);
 
 const nearestUnpooling = resizing(
-  (a, s) => range(s.input_size[a] * s.scale[a]).map((i) => ({ output: i, input: Math.floor(i / s.scale[a]), factor: 1 })),
+  (a, s) =>
+    range(s.input_size[a] * s.scale[a]).map((i) => ({ output: i, input: Math.floor(i / s.scale[a]), factor: 1 })),
   scaled,
   { multiplications: 0 },
 );
@@ -207,7 +209,10 @@ const nailUnpooling = resizing(
   { multiplications: 0 },
 );
 
-const bilinear = resizing((a, s) => bilinearLine(s.input_size[a], s.output_size[a], s.align_corners), (s) => s.output_size);
+const bilinear = resizing(
+  (a, s) => bilinearLine(s.input_size[a], s.output_size[a], s.align_corners),
+  (s) => s.output_size,
+);
 
 /** Half-pixel centres, clamped at 0, or aligned corners: at most two neighbours, their factors adding up to 1. */
 function bilinearLine(size, outputs, alignCorners) {
@@ -249,7 +254,10 @@ const maxUnpooling = {
       multiplications: 0,
       taps: ({ indices }) =>
         indices.map((index, input) => ({
-          output: Math.floor(input / inputs) * outputs + index, input, weights: [], factor: 1,
+          output: Math.floor(input / inputs) * outputs + index,
+          input,
+          weights: [],
+          factor: 1,
         })),
     };
   },

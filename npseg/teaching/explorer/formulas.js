@@ -1,5 +1,5 @@
 "use strict";
-/* What is written beside the pictures: index equations, one step's sum with its numbers, sizes and counts, the call. */
+/* What is written beside the pictures: the call, the index equations, and one step's sum with its numbers. */
 
 /** The index equations: forward, and the gradients of the input and of the weights. */
 const EQUATIONS = {
@@ -32,10 +32,14 @@ const EQUATIONS = {
     "y[c, i, j] = Σ x[c, i·stride − top + k, j·stride − left + l] / count",
     "dx[c, i·stride − top + k, j·stride − left + l] += g[c, i, j] / count",
   ],
-  max_unpool2d: ["y[c, k[c, i, j]] = x[c, i, j], zeros elsewhere;  the index k = h·W_out + w", "dx[c, i, j] = g[c, k[c, i, j]]"],
+  max_unpool2d: [
+    "y[c, k[c, i, j]] = x[c, i, j], zeros elsewhere;  the index k = h·W_out + w",
+    "dx[c, i, j] = g[c, k[c, i, j]]",
+  ],
   nearest_unpool2d: ["y[c, h, w] = x[c, ⌊h / scale⌋, ⌊w / scale⌋]", "dx[c, i, j] = Σ of g over its cell"],
   bed_of_nails_unpool2d: [
-    "y[c, i·scale, j·scale] = x[c, i, j], zeros elsewhere", "dx[c, i, j] = g[c, i·scale, j·scale]",
+    "y[c, i·scale, j·scale] = x[c, i, j], zeros elsewhere",
+    "dx[c, i, j] = g[c, i·scale, j·scale]",
   ],
   resize_bilinear: [
     "y[c, i, j] = (1−a)(1−b)·x[h, w] + (1−a)b·x[h, w+1] + a(1−b)·x[h+1, w] + ab·x[h+1, w+1]",
@@ -57,7 +61,14 @@ const CALLS = {
   bed_of_nails_unpool2d: ["x", "grad", ["scale"]],
   resize_bilinear: ["x", "grad, input_size", ["output_size"]],
 };
-const UNSTATED = { stride: "1", padding: "valid", dilation: "1", groups: "1", output_padding: "0", regularization: "0" };
+const UNSTATED = {
+  stride: "1",
+  padding: "valid",
+  dilation: "1",
+  groups: "1",
+  output_padding: "0",
+  regularization: "0",
+};
 /** Settings that the arrays' shapes say. */
 const IN_SHAPES = ["input_size", "in_channels", "out_channels", "multiplier", "kernel_size"];
 
@@ -73,12 +84,14 @@ function inPython(name, text) {
 function callOf(state) {
   const [forwardArrays, backwardArrays, positional] = CALLS[state.operation];
   const { settings } = state;
-  if (state.direction === "backward" && backwardArrays === null) return "the transpose of its matrix; npseg has no call for it";
+  if (state.direction === "backward" && backwardArrays === null)
+    return "the transpose of its matrix; npseg has no call for it";
   const backward = state.direction === "backward";
   const selects = backward && state.operation === "max_pool2d"; // the indices say it all
   const named = Object.keys(settings).filter((name) => !IN_SHAPES.includes(name) && !positional.includes(name));
   const words = [backward ? backwardArrays : forwardArrays];
-  const dropped = selects || (backward && ["max_unpool2d", "resize_bilinear"].includes(state.operation)) ? [] : positional;
+  const dropped =
+    selects || (backward && ["max_unpool2d", "resize_bilinear"].includes(state.operation)) ? [] : positional;
   for (const name of dropped) words.push(inPython(name, settings[name]));
   for (const name of selects ? [] : named) {
     if (UNSTATED[name] !== settings[name] && settings[name] !== defaultFlag(name)) {
@@ -131,144 +144,94 @@ function listed(terms, separator) {
 }
 
 /** target = a sum over the taps that reach it. */
-function gatherFormula(name, terms, sum, empty) {
-  if (terms.length === 0) return [name, " = 0: ", empty];
+function gatherFormula(name, terms, sum) {
+  if (terms.length === 0) return [name, " = 0: no tap leads here"];
+  if (terms.length === 1 && terms[0].length === 1) return [name, " = ", ...terms[0]]; // a copy
   return [name, " = ", ...listed(terms, " + "), " = ", element("b", {}, shown(sum).replace("-", "−"))];
 }
 
 /** One value that goes to several places, where it is added. */
-function scatterFormula(name, value, terms, empty) {
-  if (terms.length === 0) return [name, " = ", value, ": ", empty];
-  return [name, " = ", value, ` reaches ${terms.length}: `, ...listed(terms, ",  ")];
+function scatterFormula(name, value, terms) {
+  if (terms.length === 0) return [name, " = ", number(...value), " reaches nothing"];
+  return [name, " = ", number(...value), ` reaches ${terms.length}: `, ...listed(terms, ",  ")];
 }
 
 /** Deconvolution goes from y to x, all others from x to y. */
 const lettersOf = (plan) => (plan.convolved ? { input: "y", output: "x" } : { input: "x", output: "y" });
 
-/** The sentence of one step. `walk` is as in steps.js. */
+/** The sentence of one step: what an item of the walk collects, or where it goes. */
 function stepFormula(walk, index, plan, taps, values, results) {
-  const of = taps.filter((tap) => walk.touches(tap, index));
-  const at = { input: plan.input, output: plan.output };
+  if (walk.name === "forward gather" && plan.maximum) return maximumFormula(index, plan, values, results);
+  const own = taps.filter((tap) => walk.touches(tap, index));
   const { input: x, output: y } = lettersOf(plan);
-  const nothing = "no tap leads here";
-  if (walk.name === "forward gather") {
-    const name = `${y}${placeIn(index, plan.output)}`;
-    if (plan.maximum) return maximumFormula(name, index, plan, values, results);
-    const terms = of.map((tap) => product(plan, tap, ["input", values.input[tap.input]], weightFactors(tap, values)));
-    const padded = plan.every.filter((tap) => tap.output === index && tap.input < 0).length;
-    const formula = gatherFormula(name, terms, results.output[index], nothing);
-    return padded ? [...formula, element("span", { class: "aside" }, `  (and ${padded} × padding, which is 0)`)] : formula;
+  const output = (tap) => `${y}${placeIn(tap.output, plan.output)}`;
+  const inputGradient = (tap) => `d${x}${placeIn(tap.input, plan.input)}`;
+  const pixel = (tap) => ["input", values.input[tap.input]];
+  const arriving = (tap) => ["gradient", values.gradient[tap.output]];
+  const weights = (tap) => weightFactors(tap, values);
+  switch (walk.name) {
+    case "forward gather": {
+      const terms = own.map((tap) => product(plan, tap, pixel(tap), weights(tap)));
+      return [...gatherFormula(output({ output: index }), terms, results.output[index]), ...paddingAside(plan, index)];
+    }
+    case "forward scatter": {
+      const terms = own.map((tap) => [`${output(tap)} += `, ...product(plan, tap, pixel(tap), weights(tap))]);
+      return scatterFormula(`${x}${placeIn(index, plan.input)}`, ["input", values.input[index]], terms);
+    }
+    case "input scatter": {
+      const terms = own.map((tap) => [`${inputGradient(tap)} += `, ...product(plan, tap, arriving(tap), weights(tap))]);
+      return scatterFormula(`g${placeIn(index, plan.output)}`, ["gradient", values.gradient[index]], terms);
+    }
+    case "input gather": {
+      const terms = own.map((tap) => product(plan, tap, arriving(tap), weights(tap)));
+      return gatherFormula(inputGradient({ input: index }), terms, results.inputGradient[index]);
+    }
+    case "weight gather": {
+      const others = (tap) => [pixel(tap), ...weightFactors(tap, values, index)];
+      const terms = own.map((tap) => product(plan, tap, arriving(tap), others(tap)));
+      return gatherFormula(`dw${weightPlace(plan, index)}`, terms, results.weightGradient[index]);
+    }
+    default:
+      throw new RangeError(`no walk ${walk.name}`);
   }
-  if (walk.name === "forward scatter") {
-    const terms = of.map((tap) => [
-      `${y}${placeIn(tap.output, at.output)} += `,
-      ...product(plan, tap, ["input", values.input[tap.input]], weightFactors(tap, values)),
-    ]);
-    return scatterFormula(`${x}${placeIn(index, at.input)}`, number("input", values.input[index]), terms, nothing);
-  }
-  if (walk.name === "input scatter") {
-    const terms = of.map((tap) => [
-      `d${x}${placeIn(tap.input, at.input)} += `,
-      ...product(plan, tap, ["gradient", values.gradient[index]], weightFactors(tap, values)),
-    ]);
-    return scatterFormula(`g${placeIn(index, at.output)}`, number("gradient", values.gradient[index]), terms, nothing);
-  }
-  if (walk.name === "input gather") {
-    const terms = of.map((tap) => product(plan, tap, ["gradient", values.gradient[tap.output]], weightFactors(tap, values)));
-    return gatherFormula(`d${x}${placeIn(index, at.input)}`, terms, results.inputGradient[index], nothing);
-  }
-  const terms = of.map((tap) =>
-    product(plan, tap, ["gradient", values.gradient[tap.output]], [
-      ["input", values.input[tap.input]], ...weightFactors(tap, values, index),
-    ]),
-  );
-  return gatherFormula(`dw${weightPlace(plan, index)}`, terms, results.weightGradient[index], nothing);
 }
 
-function maximumFormula(name, index, plan, values, results) {
+/** How many taps of an output look at padding. */
+function paddingAside(plan, index) {
+  const padded = plan.every.filter((tap) => tap.output === index && tap.input < 0).length;
+  return padded ? [element("span", { class: "aside" }, `  (and ${padded} × padding, which is 0)`)] : [];
+}
+
+function maximumFormula(index, plan, values, results) {
   const seen = plan.every.filter((tap) => tap.output === index && tap.input >= 0);
   const winner = plan.taps(values).find((tap) => tap.output === index);
-  const words = listed(seen.map((tap) => [number("input", values.input[tap.input])]), ", ");
+  const words = listed(
+    seen.map((tap) => [number("input", values.input[tap.input])]),
+    ", ",
+  );
   return [
-    name, " = max(", ...words, ") = ", element("b", {}, shown(results.output[index]).replace("-", "−")),
-    element("span", { class: "aside" }, `  the first one, at x${placeIn(winner.input, plan.input)}; padding never wins`),
+    `y${placeIn(index, plan.output)} = max(`,
+    ...words,
+    ") = ",
+    element("b", {}, shown(results.output[index]).replace("-", "−")),
+    element(
+      "span",
+      { class: "aside" },
+      `  the first one, at x${placeIn(winner.input, plan.input)}; padding never wins`,
+    ),
   ];
 }
 
 /** Which rows and columns of the input an output looks at. */
 function positionFormula(plan, index) {
   const [i, j] = placeIn(index, plan.output).slice(1, -1).split(", ").slice(1).map(Number);
-  return [["row", i, 0], ["column", j, 1]].map(([name, output, a]) => {
+  return [
+    ["row", i, 0],
+    ["column", j, 1],
+  ].map(([name, output, a]) => {
     const { stride, before, dilation, kernelSize } = plan.axes[a];
     const seen = range(kernelSize).map((k) => output * stride - before + k * dilation);
     const tap = kernelSize > 1 ? ` + {0…${kernelSize - 1}}·${dilation}` : "";
     return `${name}s ${output}·${stride} − ${before}${tap} = ${seen.join(", ")}`;
   });
-}
-
-// Sizes and counts
-
-const by = (sizes) => sizes.join(" × ");
-
-/** [[name, value, how it comes about]]. */
-function factsOf(state, plan, taps, values, results) {
-  const facts = [["output", by(plan.output), plan.axes ? sizeFormula(state, plan) : ""]];
-  if (plan.tensors.length) {
-    const shapes = plan.tensors.map(({ shape }) => by(shape)).join(" + ");
-    facts.push(["parameters", String(plan.weights), `${shapes}, without a bias`]);
-  }
-  const every = plan.multiplications ?? (plan.every.length || taps.length);
-  facts.push(["MACs", String(every), macsFormula(plan, every)]);
-  const entries = new Set(taps.map((tap) => tap.output * sizeOf(plan.input) + tap.input));
-  const missing = { input: "; taps on padding have none", output: "; what is cropped has none" }[plan.ring] ?? "";
-  const possible = `of ${sizeOf(plan.output)} × ${sizeOf(plan.input)} entries of the matrix`;
-  facts.push(["non-zeros", String(entries.size), possible + missing]);
-  facts.push(["receptive field", ...receptiveField(plan, taps)]);
-  if (plan.convolved) {
-    const misses = results.again.map((value, index) => Math.abs(value - values.input[index]));
-    facts.push(["largest |A·x − y|", shown(Math.max(...misses)), "0 where y is the convolution of some image"]);
-  }
-  return facts;
-}
-
-function sizeFormula(state, plan) {
-  const transposed = ["conv_transpose2d", "deconvolve2d"].includes(state.operation);
-  const formula = transposed ? inputFormula : outputFormula;
-  return AXIS_NAMES.map((name, a) => `${name} = ${formula(plan.axes[a], plan.input[a + 1])} = ${plan.output[a + 1]}`).join(";  ");
-}
-
-function macsFormula(plan, every) {
-  if (every === 0) return "it multiplies nothing: values are compared or copied";
-  if (plan.middle) {
-    const [first, second] = plan.tensors.map(({ shape }) => sizeOf(shape));
-    const places = sizeOf(plan.output.slice(1));
-    return `${first} × ${places} + ${second} × ${places} positions`;
-  }
-  if (plan.weights && plan.every.length) {
-    const positions = plan.ring === "output" ? plan.input : plan.output;
-    const side = plan.ring === "output" ? "input" : "output";
-    return `${plan.weights} parameters × ${by(positions.slice(1))} ${side} positions`;
-  }
-  return "one for each tap";
-}
-
-/** How many pixels an output sees; for a window, also after two and three such layers. */
-function receptiveField(plan, taps) {
-  if (plan.axes && plan.ring === "input") {
-    const after = (layers) =>
-      by(plan.axes.map((axis) => range(layers).reduce((sum, l) => sum + (extentOf(axis) - 1) * axis.stride ** l, 1)));
-    return [after(1), `pixels of the input; after two such layers ${after(2)}, after three ${after(3)}`];
-  }
-  const spans = [1, 2].map((a) => widestSpan(plan, taps, a));
-  return [by(spans), "pixels of the input that an output depends on, at most"];
-}
-
-function widestSpan(plan, taps, axis) {
-  const seen = new Map();
-  for (const { output, input } of taps) {
-    const at = axis === 1 ? Math.floor(input / plan.input[2]) % plan.input[1] : input % plan.input[2];
-    const [low, high] = seen.get(output) ?? [at, at];
-    seen.set(output, [Math.min(low, at), Math.max(high, at)]);
-  }
-  return Math.max(0, ...[...seen.values()].map(([low, high]) => high - low + 1));
 }

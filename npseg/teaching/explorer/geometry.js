@@ -45,7 +45,11 @@ function parsePair(name, text, least, most) {
 /** "valid", "same", one number, (rows, columns) or ((top, bottom), (left, right)): the sides, or "same". */
 function parsePadding(text, most) {
   if (text === "same") return "same";
-  if (text === "valid") return [[0, 0], [0, 0]];
+  if (text === "valid")
+    return [
+      [0, 0],
+      [0, 0],
+    ];
   const numbers = numbersIn(text);
   const perAxis = numbers.length === 1 ? [numbers[0], numbers[0]] : numbers;
   const sides = perAxis.map((side) => (Array.isArray(side) ? side : [side, side]));
@@ -109,7 +113,11 @@ function windowTaps(axis, size, outputs) {
 
 function unpaddedAxes(kernelSize, stride, dilation) {
   return [0, 1].map((a) => ({
-    kernelSize: kernelSize[a], stride: stride[a], dilation: dilation[a], before: 0, after: 0,
+    kernelSize: kernelSize[a],
+    stride: stride[a],
+    dilation: dilation[a],
+    before: 0,
+    after: 0,
   }));
 }
 
@@ -137,7 +145,9 @@ function poolingAxes(window, size, ceilMode) {
     return { asked: axes, axes };
   }
   const asked = unpaddedAxes(window.kernelSize, window.stride, window.dilation).map((axis, a) => ({
-    ...axis, before: window.padding[a][0], after: window.padding[a][1],
+    ...axis,
+    before: window.padding[a][0],
+    after: window.padding[a][1],
   }));
   return { asked, axes: asked.map((axis, a) => ceilAxis(axis, size[a], AXIS_NAMES[a])) };
 }

@@ -32,15 +32,37 @@ class Grid {
    * across: how many planes stand side by side, where that matters;
    * headers: whether rows and columns have strips to point at; edit(index, text): called when a cell is typed into.
    */
-  constructor({ role, of, space, title, note, planes, headers = false, edit = null, only = null, ringText = "0", size, across }) {
+  constructor({
+    role,
+    of,
+    space,
+    title,
+    note,
+    planes,
+    headers = false,
+    edit = null,
+    only = null,
+    ringText = "0",
+    size,
+    across,
+  }) {
     Object.assign(this, { role, space, planes, headers, edit, ringText, size });
     this.cells = new Map();
     this.ringCells = new Map();
     this.strips = { row: [], column: [] };
     const caption = element("figcaption", {}, element("b", {}, title), " ", element("span", {}, note));
-    const host = element("div", { class: across ? "planes table" : "planes" }, ...planes.map((plane) => this.plane(plane, only)));
+    const host = element(
+      "div",
+      { class: across ? "planes table" : "planes" },
+      ...planes.map((plane) => this.plane(plane, only)),
+    );
     if (across) host.style.setProperty("--across", across);
-    this.node = element("figure", { class: "grid", "data-role": role, "data-of": of, "data-space": space }, caption, host);
+    this.node = element(
+      "figure",
+      { class: "grid", "data-role": role, "data-of": of, "data-space": space },
+      caption,
+      host,
+    );
     this.node.style.setProperty("--size", `${size}px`);
     this.node.classList.toggle("tiny", size < 12);
     this.node.classList.toggle("entries-only", only !== null);
@@ -107,7 +129,10 @@ class Grid {
 
   /** The strips before the rows and above the columns, which stand for a whole row or column. */
   addStrips(board, plane) {
-    for (const [axis, count] of [["row", plane.rows], ["column", plane.columns]]) {
+    for (const [axis, count] of [
+      ["row", plane.rows],
+      ["column", plane.columns],
+    ]) {
       for (let index = 0; index < count; index++) {
         const strip = element("div", { class: `strip ${axis}-strip`, "data-strip": axis, "data-index": index });
         this.put(strip, axis === "row" ? index : null, axis === "row" ? null : index);
@@ -144,7 +169,10 @@ class Grid {
     } else if (event.key in turns) {
       event.preventDefault();
       event.stopPropagation();
-      const [row, column] = [Number(cell.dataset.row) + turns[event.key][0], Number(cell.dataset.col) + turns[event.key][1]];
+      const [row, column] = [
+        Number(cell.dataset.row) + turns[event.key][0],
+        Number(cell.dataset.col) + turns[event.key][1],
+      ];
       cell.parentNode.querySelector(`[data-row="${row}"][data-col="${column}"]`)?.focus();
     }
   }
@@ -164,7 +192,8 @@ class Grid {
       cell.classList.toggle("zero", values[index] === 0);
       const { row, col, channel } = cell.dataset;
       const of = channel === undefined ? "" : `channel ${channel}, `;
-      if (!this.headers) cell.setAttribute("aria-label", `${this.role}, ${of}row ${row}, column ${col}: ${shown(values[index])}`);
+      if (!this.headers)
+        cell.setAttribute("aria-label", `${this.role}, ${of}row ${row}, column ${col}: ${shown(values[index])}`);
     }
   }
 
@@ -179,7 +208,12 @@ class Grid {
 /** One plane for each channel of [channels, height, width]. */
 function channelPlanes([channels, rows, columns], ring) {
   return range(channels).map((channel) => ({
-    label: channels > 1 ? `channel ${channel}` : "", rows, columns, channel, ring, first: channel * rows * columns,
+    label: channels > 1 ? `channel ${channel}` : "",
+    rows,
+    columns,
+    channel,
+    ring,
+    first: channel * rows * columns,
   }));
 }
 

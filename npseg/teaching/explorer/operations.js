@@ -9,49 +9,70 @@ const POOL = { input_size: "6, 6", in_channels: "1", kernel_size: "2", stride: "
 
 const OPERATIONS = {
   conv2d: {
-    title: "Convolution", family: convolution,
+    title: "Convolution",
+    family: convolution,
     settings: { ...SIZE, in_channels: "1", out_channels: "1", ...CONVOLUTION, groups: "1" },
   },
   depthwise_conv2d: {
-    title: "Depthwise convolution", family: depthwise,
+    title: "Depthwise convolution",
+    family: depthwise,
     settings: { ...SIZE, in_channels: "3", multiplier: "1", ...CONVOLUTION },
   },
   separable_conv2d: {
-    title: "Separable convolution", family: separable,
+    title: "Separable convolution",
+    family: separable,
     settings: { ...SIZE, in_channels: "2", multiplier: "1", out_channels: "2", ...CONVOLUTION },
   },
   conv_transpose2d: {
-    title: "Transposed convolution", family: transposedConvolution, scatters: true,
+    title: "Transposed convolution",
+    family: transposedConvolution,
+    scatters: true,
     settings: {
-      input_size: "3, 3", in_channels: "1", out_channels: "1", ...CONVOLUTION, stride: "2", output_padding: "0", groups: "1",
+      input_size: "3, 3",
+      in_channels: "1",
+      out_channels: "1",
+      ...CONVOLUTION,
+      stride: "2",
+      output_padding: "0",
+      groups: "1",
     },
   },
   deconvolve2d: {
-    title: "Deconvolution (the inverse)", family: deconvolution,
+    title: "Deconvolution (the inverse)",
+    family: deconvolution,
     settings: { ...SIZE, kernel_size: "3", stride: "1", padding: "2", dilation: "1", regularization: "0" },
   },
   max_pool2d: {
-    title: "Max pooling", family: maxPooling,
+    title: "Max pooling",
+    family: maxPooling,
     settings: { ...POOL, dilation: "1", ceil_mode: "false" },
   },
   avg_pool2d: {
-    title: "Average pooling", family: averagePooling,
+    title: "Average pooling",
+    family: averagePooling,
     settings: { ...POOL, ceil_mode: "false", count_include_pad: "true" },
   },
   max_unpool2d: {
-    title: "Max unpooling", family: maxUnpooling, scatters: true, hasIndices: true,
+    title: "Max unpooling",
+    family: maxUnpooling,
+    scatters: true,
+    hasIndices: true,
     settings: { input_size: "3, 3", in_channels: "1", output_size: "6, 6" },
   },
   nearest_unpool2d: {
-    title: "Nearest unpooling", family: nearestUnpooling,
+    title: "Nearest unpooling",
+    family: nearestUnpooling,
     settings: { input_size: "3, 3", in_channels: "1", scale: "2" },
   },
   bed_of_nails_unpool2d: {
-    title: "Bed-of-nails unpooling", family: nailUnpooling, scatters: true,
+    title: "Bed-of-nails unpooling",
+    family: nailUnpooling,
+    scatters: true,
     settings: { input_size: "3, 3", in_channels: "1", scale: "2" },
   },
   resize_bilinear: {
-    title: "Bilinear interpolation", family: bilinear,
+    title: "Bilinear interpolation",
+    family: bilinear,
     settings: { input_size: "3, 3", in_channels: "1", output_size: "6, 6", align_corners: "false" },
   },
 };

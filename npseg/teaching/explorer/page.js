@@ -50,7 +50,8 @@ function update() {
 /** The numbers above the grids, how they come about below them. */
 function showFacts() {
   const facts = factsOf(state, plan, taps, values, results);
-  const entry = ([name, value]) => element("div", { "data-fact": name }, element("dt", {}, name), element("dd", {}, value));
+  const entry = ([name, value]) =>
+    element("div", { "data-fact": name }, element("dt", {}, name), element("dd", {}, value));
   find("facts").replaceChildren(...facts.map(entry));
   const reason = ([name, value, why]) => element("p", {}, element("b", {}, `${name} ${value}`), `: ${why}`);
   find("reasons").replaceChildren(...facts.filter(([, , why]) => why).map(reason));
@@ -59,7 +60,8 @@ function showFacts() {
 function showSwitches() {
   find("operation").value = state.operation;
   for (const name of PLAIN_FIELDS) {
-    for (const choice of document.querySelectorAll(`input[name="${name}"]`)) choice.checked = choice.value === state[name];
+    for (const choice of document.querySelectorAll(`input[name="${name}"]`))
+      choice.checked = choice.value === state[name];
   }
   find("wanted").hidden = state.direction === "forward" || !isLearned(plan);
   find("walk").hidden = walk.space === "weight";
@@ -76,7 +78,9 @@ function arrange() {
     signature = drawn;
     grids = Object.fromEntries(specifications.map((specification) => [specification.name, new Grid(specification)]));
     const all = Object.entries(grids);
-    find("grids").replaceChildren(...all.filter(([, grid]) => !grid.headers).map(([name, grid]) => withSign(name, grid)));
+    find("grids").replaceChildren(
+      ...all.filter(([, grid]) => !grid.headers).map(([name, grid]) => withSign(name, grid)),
+    );
     find("views").replaceChildren(...all.filter(([, grid]) => grid.headers).map(([, grid]) => grid.node));
     tintWeights(grids, taps, plan);
   }
@@ -117,7 +121,9 @@ function showFormula(step) {
   find("equation").textContent = EQUATIONS[state.operation][which];
   find("step-formula").replaceChildren(...stepFormula(walk, step, plan, taps, values, results));
   const windows = walk.name === "forward gather" && plan.axes && plan.ring === "input";
-  find("position").replaceChildren(...(windows ? positionFormula(plan, step).map((text) => element("span", {}, text)) : []));
+  find("position").replaceChildren(
+    ...(windows ? positionFormula(plan, step).map((text) => element("span", {}, text)) : []),
+  );
 }
 
 /** Light what an item touches, and nothing else. */
@@ -129,7 +135,8 @@ function showPinned() {
   find("pin").setAttribute("aria-pressed", state.pinned !== null);
   find("pin").textContent = state.pinned === null ? "pin" : `pinned: ${state.pinned + 1}`;
   if (state.pinned === null) ["pinned", "pinned-focus"].forEach((name) => highlighter.clear(name));
-  else highlighter.show({ space: walk.space, index: state.pinned }, plan, taps, grids, [null, "pinned", "pinned-focus"]);
+  else
+    highlighter.show({ space: walk.space, index: state.pinned }, plan, taps, grids, [null, "pinned", "pinned-focus"]);
 }
 
 function writeAddress() {
@@ -174,7 +181,8 @@ function edit(kind, place, text) {
   if (refused) {
     document.activeElement.setAttribute("aria-invalid", "true");
     find("error").hidden = false;
-    find("error-message").textContent = `${kind}[${place.replaceAll(",", ", ")}] must be a number, got "${text}"; it keeps its value`;
+    find("error-message").textContent =
+      `${kind}[${place.replaceAll(",", ", ")}] must be a number, got "${text}"; it keeps its value`;
     find("suggestions").replaceChildren();
     return;
   }

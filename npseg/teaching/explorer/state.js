@@ -25,15 +25,19 @@ function naturalWalk(operation, direction) {
 // The address
 
 const PLAIN_FIELDS = ["direction", "wanted", "walk"];
+const EDITS = new Map(["input", "weight", "gradient", "indices"].map((kind) => [`${kind}_values`, kind]));
 const CHOICES = {
-  direction: ["forward", "backward"], wanted: ["input", "weight"], walk: ["gather", "scatter"],
+  direction: ["forward", "backward"],
+  wanted: ["input", "weight"],
+  walk: ["gather", "scatter"],
 };
 
 /** The state as the part of the address after "#"; what is as it would be anyway is left out. */
 function toHash(state) {
   const plain = { ...freshState(state.operation), walk: naturalWalk(state.operation, state.direction) };
   const words = new URLSearchParams({ operation: state.operation });
-  for (const [name, value] of Object.entries(state.settings)) if (value !== plain.settings[name]) words.set(name, value);
+  for (const [name, value] of Object.entries(state.settings))
+    if (value !== plain.settings[name]) words.set(name, value);
   for (const name of [...PLAIN_FIELDS, "seed", "step", "pinned"]) {
     if (state[name] !== plain[name]) words.set(name, String(state[name]));
   }
@@ -41,7 +45,9 @@ function toHash(state) {
     const texts = Object.entries(edits).map(([place, value]) => `${place}:${value}`);
     if (texts.length) words.set(`${name}_values`, texts.join(";"));
   }
-  return "#" + words.toString().replaceAll("+", "%20").replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%3B", ";");
+  return (
+    "#" + words.toString().replaceAll("+", "%20").replaceAll("%2C", ",").replaceAll("%3A", ":").replaceAll("%3B", ";")
+  );
 }
 
 /** The state that an address describes; words it does not know are ignored. */
@@ -54,7 +60,7 @@ function fromHash(hash) {
     if (Object.hasOwn(state.settings, name)) state.settings[name] = value;
     else if (PLAIN_FIELDS.includes(name) && CHOICES[name].includes(value)) state[name] = value;
     else if (["seed", "step", "pinned"].includes(name) && /^\d{1,9}$/.test(value)) state[name] = Number(value);
-    else if (name.endsWith("_values")) Object.assign(state.edits[name.slice(0, -7)] ?? {}, editsIn(value));
+    else if (EDITS.has(name)) Object.assign(state.edits[EDITS.get(name)], editsIn(value));
   }
   return state;
 }

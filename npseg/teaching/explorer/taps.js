@@ -127,7 +127,8 @@ function gradientToInput(taps, gradient, weights, size) {
 function gradientToWeights(taps, gradient, input, weights) {
   const result = new Array(weights.length).fill(0);
   for (const tap of taps) {
-    for (const index of tap.weights) result[index] += gradient[tap.output] * input[tap.input] * rest(tap, index, weights);
+    for (const index of tap.weights)
+      result[index] += gradient[tap.output] * input[tap.input] * rest(tap, index, weights);
   }
   return result;
 }
