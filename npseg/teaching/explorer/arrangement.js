@@ -168,7 +168,8 @@ function sizeFor(plan) {
   const across = Math.max(plan.input[2], plan.output[2]) + ring[2] + ring[3];
   const down = Math.max(plan.input[1], plan.output[1]) + ring[0] + ring[1];
   const widest = across * Math.min(Math.max(plan.input[0], plan.output[0]), 2);
-  return Math.max(18, Math.min(36, Math.floor(360 / widest), Math.floor(250 / down)));
+  const onScreen = Math.floor((innerWidth - 48) / widest) - 1; // less than the rest on a phone only
+  return Math.max(18, Math.min(36, Math.floor(360 / widest), Math.floor(250 / down), onScreen));
 }
 
 /** Of the columns and the matrix, which share the page's width. */
