@@ -69,7 +69,11 @@ def number_grid(
         for j in range(columns):
             edge = PLAIN_EDGE if edges is None else edges[i][j]
             above = 1 if edge == PLAIN_EDGE else 2
-            axes.add_patch(Rectangle((j, i), 1, 1, facecolor=colors[i][j], edgecolor=edge, linewidth=0.8, zorder=above))
+            axes.add_patch(
+                Rectangle(
+                    (j, i), 1, 1, facecolor=colors[i][j], edgecolor=edge, linewidth=0.8, zorder=above, clip_on=False
+                )
+            )
             if texts[i][j]:
                 ink = ink_on(colors[i][j])
                 axes.text(j + 0.5, i + 0.53, texts[i][j], ha="center", va="center", fontsize=size, color=ink, zorder=3)

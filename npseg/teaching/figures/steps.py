@@ -129,7 +129,7 @@ def _pixels(trace: PixelTrace) -> Figure:
     """Every pixel's probabilities as bars, the true class dark."""
     columns = _columns(len(trace), 2.0, 1.9)
     rows = math.ceil(len(trace) / columns)
-    figure = Figure(figsize=(max(columns * 2.0, 4.0), rows * 1.9 + 0.6), layout="constrained")
+    figure = Figure(figsize=(max(columns * 2.0, 7.4), rows * 1.9 + 0.6), layout="constrained")
     figure.suptitle(f"{trace[0].operation}: each pixel's probabilities, the true class dark", fontweight="bold")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(trace) :]:

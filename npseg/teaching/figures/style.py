@@ -10,7 +10,7 @@ from typing import Any, ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, to_rgb
+from matplotlib.colors import Colormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from npseg.checks import Array
@@ -66,8 +66,8 @@ def darker(color: str) -> tuple[float, float, float]:
 
 def sequence(count: int) -> list[tuple[float, float, float]]:
     """So many colours from dark to light, which stay apart in grey and for colour-blind readers."""
-    shades: Colormap = matplotlib.colormaps["cividis"]
-    return [to_rgb(shades(place)) for place in np.linspace(0.05, 1, max(count, 2))[:count]]
+    shades: Colormap = matplotlib.colormaps["viridis"]
+    return [tint(to_hex(shades(place)), 0.85) for place in np.linspace(0.1, 1, max(count, 2))[:count]]
 
 
 def ink_on(color: Any) -> str:
@@ -82,12 +82,11 @@ def bare(axes: Axes) -> None:
     axes.tick_params(length=0)
 
 
-def heat(axes: Axes, values: Array, *, digits: bool = True) -> None:
-    """A small map of counts, darker where there is more, white where there is nothing."""
-    largest = max(float(np.max(values)), 1.0)
-    axes.imshow(np.where(values > 0, values, np.nan), cmap="cividis_r", vmin=0, vmax=largest, interpolation="nearest")
+def heat(axes: Axes, values: Array, *, largest: float, digits: bool = True) -> None:
+    """A small map of counts from 1 to `largest`, darker where there is more, white where there is nothing."""
+    axes.imshow(np.where(values > 0, values, np.nan), cmap="viridis_r", vmin=0, vmax=largest, interpolation="nearest")
     if digits:
-        shades = matplotlib.colormaps["cividis_r"]
+        shades = matplotlib.colormaps["viridis_r"]
         size = min(9.0, 150 / max(values.shape))
         for (row, column), value in np.ndenumerate(values):
             if value > 0:
