@@ -104,60 +104,61 @@ def _given(operation: str, numbers: _Numbers, sizes: Mapping[str, Any], argument
     size = checks.size(sizes["input_size"], "input_size")
     channels = checks.integer(sizes.get("channels", 1), "channels", at_least=1)
     out = checks.integer(sizes.get("out_channels", 1), "out_channels", at_least=1)
-    x = numbers(1, channels, *size)
-    if operation == "cross_entropy2d":
-        return [np.log2(x).round(), numbers.labels(channels, size)]
-    if operation in ("max_pool2d", "avg_pool2d"):
-        return [x, sizes["kernel_size"]]
-    if operation == "resize_bilinear":
-        return [x, sizes["output_size"]]
-    if operation in ("nearest_unpool2d", "bed_of_nails_unpool2d"):
-        return [x, sizes["scale"]]
-    if operation == "max_unpool2d":
-        scale = checks.pair(sizes["scale"], "scale", at_least=1)
-        large = size[0] * scale[0], size[1] * scale[1]
-        return [x, ops.max_pool2d(numbers(1, channels, *large), scale)[1], large]
-    kernel = checks.pair(sizes["kernel_size"], "kernel_size", at_least=1)
+    kernel = checks.pair(sizes.get("kernel_size", 1), "kernel_size", at_least=1)
+    scale = checks.pair(sizes.get("scale", 1), "scale", at_least=1)
     groups = checks.integer(arguments.get("groups", 1), "groups", at_least=1)
-    if operation == "deconvolve2d":
-        return [x[0, 0], numbers.signed(*kernel)]
-    if operation == "depthwise_conv2d":
-        return [x, numbers.signed(channels, 1, *kernel)]
-    if operation == "separable_conv2d":
-        return [x, numbers.signed(channels, 1, *kernel), numbers.signed(out, channels, 1, 1)]
-    _check_groups(groups, channels, out)
-    if operation == "conv_transpose2d":
-        return [x, numbers.signed(channels, out // groups, *kernel)]
-    return [x, numbers.signed(out, channels // groups, *kernel)]
-
-
-def _check_groups(groups: int, channels: int, out_channels: int) -> None:
-    """Both numbers of channels must be divisible."""
-    if channels % groups or out_channels % groups:
-        raise ValueError(f"groups must divide {channels} channels and {out_channels} out_channels, got {groups}")
+    if channels % groups or out % groups:
+        raise ValueError(f"groups must divide {channels} channels and {out} out_channels, got {groups}")
+    x = numbers(1, channels, *size)
+    match operation:
+        case "conv2d":
+            return [x, numbers.signed(out, channels // groups, *kernel)]
+        case "depthwise_conv2d":
+            return [x, numbers.signed(channels, 1, *kernel)]
+        case "separable_conv2d":
+            return [x, numbers.signed(channels, 1, *kernel), numbers.signed(out, channels, 1, 1)]
+        case "conv_transpose2d":
+            return [x, numbers.signed(channels, out // groups, *kernel)]
+        case "max_pool2d" | "avg_pool2d":
+            return [x, kernel]
+        case "max_unpool2d":
+            large = size[0] * scale[0], size[1] * scale[1]
+            _, indices = ops.max_pool2d(numbers(1, channels, *large), scale)
+            return [x, indices, large]
+        case "resize_bilinear":
+            return [x, sizes["output_size"]]
+        case "deconvolve2d":
+            return [x[0, 0], numbers.signed(*kernel)]
+        case "cross_entropy2d":
+            return [np.log2(x).round(), numbers.labels(channels, size)]
+        case _:
+            return [x, scale]
 
 
 def _backward(operation: str, numbers: _Numbers, given: list[Any], arguments: dict[str, Any]) -> AnyTrace:
     """The backward pass for a gradient of small whole numbers."""
+    name = f"{operation}_backward"
     if operation == "deconvolve2d":
         raise ValueError("deconvolve2d has no backward pass")
     if operation == "cross_entropy2d":
-        return trace("cross_entropy2d_backward", *given, **arguments)
-    passed = {name: value for name, value in arguments.items() if name != "view"}
-    result = getattr(ops, operation)(*given, **passed)
+        return trace(name, *given, **arguments)
+    forward = {name: value for name, value in arguments.items() if name != "view"}
+    result = getattr(ops, operation)(*given, **forward)
     y, *saved = result if isinstance(result, tuple) else (result,)
     grad = numbers.signed(*y.shape)
     x, *others = given
     size = x.shape[2:]
-    name = f"{operation}_backward"
-    if operation == "max_pool2d":
-        return trace(name, grad, *saved, size, **{n: v for n, v in arguments.items() if n == "view"})
-    if operation == "avg_pool2d":
-        return trace(name, grad, size, *others, **arguments)
-    if operation == "resize_bilinear":
-        return trace(name, grad, size, **arguments)
-    if operation == "max_unpool2d":
-        return trace(name, grad, others[0], **arguments)
-    if operation in ("nearest_unpool2d", "bed_of_nails_unpool2d"):
-        return trace(name, grad, *others, **arguments)
-    return trace(name, grad, *given, **arguments)
+    match operation:
+        case "max_pool2d":
+            return trace(name, grad, *saved, size, **{n: arguments[n] for n in arguments if n == "view"})
+        case "avg_pool2d":
+            return trace(name, grad, size, *others, **arguments)
+        case "resize_bilinear":
+            return trace(name, grad, size, **arguments)
+        case "max_unpool2d":
+            indices, _ = others
+            return trace(name, grad, indices, **arguments)
+        case "nearest_unpool2d" | "bed_of_nails_unpool2d":
+            return trace(name, grad, *others, **arguments)
+        case _:
+            return trace(name, grad, *given, **arguments)

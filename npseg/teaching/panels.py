@@ -26,6 +26,7 @@ class Panel:
         values: (rows, columns), 0 on padding.
         first: the (row, column) that values[0, 0] has in its array: below 0 where padding is shown.
         marks: (rows, columns) bool, the cells at work.
+        winner: (rows, columns) bool, of them the one that max pooling chose.
         shown: (rows, columns) bool, the cells that hold a number: no padding, and no output that is still to come.
         outside: (rows, columns) bool, the cells on padding.
     """
@@ -35,6 +36,7 @@ class Panel:
     values: Array
     first: Cell
     marks: Array
+    winner: Array
     shown: Array
     outside: Array
 
@@ -57,8 +59,9 @@ def panels(trace: Trace, number: int) -> list[Panel]:
     sources = list(_looked_at(step)) if gathers else [step.position]
     targets = [step.position] if gathers else [product.output for product in step.products]
     weights = [product.weight for product in step.products if product.weight is not None]
+    won = step.products[0].input if isinstance(step, MaximumStep) else None
     names = trace.roles
-    drawn = _planes("source", names.source, trace, trace.source, sources, window if gathers else [])
+    drawn = _planes("source", names.source, trace, trace.source, sources, window if gathers else [], won=won)
     if not trace.fixed:
         drawn += _planes("weight", names.weight, trace, trace.weight, weights)
     return drawn + _planes("target", names.target, trace, result, targets, [] if gathers else window, reached)
@@ -77,6 +80,7 @@ def _planes(
     marked: Sequence[Index],
     window: Sequence[Cell] = (),
     shown: Array | None = None,
+    won: Index | None = None,
 ) -> list[Panel]:
     """A panel for each plane with a marked cell; the first plane where there is none."""
     (top, bottom), (left, right) = _margins(role, trace, array)
@@ -85,13 +89,15 @@ def _planes(
         cells = {index[2:] for index in marked if index[:2] == plane} | set(window)
         padded = np.pad(array[plane], ((top, bottom), (left, right)))
         visible = np.ones(array.shape[2:], bool) if shown is None else shown[plane]
-        marks = np.zeros(padded.shape, bool)
+        marks, winner = np.zeros((2, *padded.shape), bool)
         for row, column in cells:
             marks[row + top, column + left] = True
+        if won is not None:
+            winner[won[2] + top, won[3] + left] = True
         title = name if array.shape[:2] == (1, 1) else f"{name} [{plane[0]}, {plane[1]}]"
         visible = np.pad(visible, ((top, bottom), (left, right)))
         outside = ~np.pad(np.ones(array.shape[2:], bool), ((top, bottom), (left, right)))
-        drawn.append(Panel(role, title, padded, (-top, -left), marks, visible, outside))
+        drawn.append(Panel(role, title, padded, (-top, -left), marks, winner, visible, outside))
     return drawn
 
 

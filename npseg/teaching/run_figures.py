@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -19,7 +18,7 @@ from npseg.data.dataset import VOID_COLOR
 from npseg.data.pictures import paint
 from npseg.teaching.figures.export import write_png
 from npseg.teaching.figures.legend import draw_legend, legend_entries, legend_height
-from npseg.teaching.figures.style import BLUE, GREEN, ORANGE, RED, SKY
+from npseg.teaching.figures.style import BLUE, GREEN, ORANGE, RED, SKY, Picture
 
 METRICS = {
     "pixel_accuracy": ("pixel accuracy", BLUE, "o"),
@@ -83,9 +82,9 @@ def predictions(
     write_png(_predictions_figure(samples, classes, colors, void_name, void_color), path)
 
 
-def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
+def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Picture:
     """Three panels above each other with the step as their common axis."""
-    figure = Figure(figsize=(WIDTH, 8), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 8), layout="constrained")
     loss, metrics, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.5))
     steps = [record["step"] for record in records]
     _draw_loss(loss, steps, _numbers(record["loss"] for record in records))
@@ -161,12 +160,12 @@ def _predictions_figure(
     colors: NDArray[np.uint8],
     void_name: str,
     void_color: tuple[int, int, int],
-) -> Figure:
+) -> Picture:
     """A grid of image, truth and prediction, and the legend below."""
     maps = (labels for _, *both in samples for labels in both)
     entries = legend_entries(classes, colors, maps, void_name, void_color)
     heights = [WIDTH / 3 * _shown_ratio(image) for image, _, _ in samples]
-    figure = Figure(figsize=(WIDTH, sum(heights) + legend_height(entries, WIDTH)), layout="constrained")
+    figure = Picture(figsize=(WIDTH, sum(heights) + legend_height(entries, WIDTH)), layout="constrained")
     grid = figure.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
     for row, (image, labels, predicted) in zip(grid, samples, strict=True):
         row[0].imshow(image)

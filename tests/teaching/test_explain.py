@@ -1,5 +1,6 @@
 """`npseg explain`: every operation it names can be shown, in text and as a picture, and what makes no sense is said."""
 
+import subprocess
 import sys
 from itertools import pairwise
 
@@ -157,3 +158,18 @@ def test_demonstrations_follow_the_seed():
     assert isinstance(demonstration.demonstrate("separable_conv2d"), Stages)
     y, _ = ops.max_pool2d(a, 2)
     np.testing.assert_array_equal(demonstration.demonstrate("max_pool2d", seed=1).result, y)
+
+
+def test_text_needs_no_matplotlib():
+    """It takes long to import, and whoever reads in the terminal should not wait for it."""
+    code = "import sys; from npseg import cli; cli.main(['explain', 'conv2d']); assert 'matplotlib' not in sys.modules"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Step 0 of 0 ... 3, conv2d" in run.stdout
+
+
+def test_a_reader_who_leaves_early_is_no_error():
+    command = f"{sys.executable} -m npseg explain conv2d --input-size 8 --all | head -1"
+    run = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert run.stdout == "Step 0 of 0 ... 35, conv2d\n"
+    assert run.stderr == ""

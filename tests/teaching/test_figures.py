@@ -133,7 +133,23 @@ def test_panels_show_the_padding_and_the_output_so_far():
     np.testing.assert_array_equal(source.marks, [[0, 0, 0, 1, 1], [0, 0, 0, 1, 1], [0] * 5])
     assert not weight.marks.any(), "a window on nothing but padding multiplies nothing"
     np.testing.assert_array_equal(target.shown, [[1, 1, 1, 1], [0, 0, 0, 0]])
+    assert not any(panel.winner.any() for panel in (source, weight, target))
     assert (source.title, weight.title, target.title) == ("input", "kernel", "output")
+
+
+def test_the_winner_of_a_maximum_stands_out():
+    shown = trace("max_pool2d", np.array([[[[1.0, 5.0, 4.0, 5.0]]]]), (1, 3), stride=1)
+    for number, winner in enumerate([1, 1]):
+        colors = assert_grid(figures.step(shown, number).axes[0], shown.source[0, 0])[0]
+        window = colors[number : number + 3]
+        darker = [place for place in range(3) if (window[place] != window[0 if winner - number else 2]).any()]
+        assert darker == [winner - number]
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    with Image.open(io.BytesIO(figures.step(demonstrate("conv2d"), 1)._repr_png_())) as picture:
+        picture.load()
+        assert picture.format == "PNG"
 
 
 def test_im2col_columns():

@@ -355,6 +355,15 @@ def test_any_numbers_equal_the_definition_to_the_last_bit():
     assert [step.value for step in steps] == steps.result.ravel().tolist()
 
 
+def test_what_is_not_finite_goes_through_without_warnings():
+    x = np.array([[[[np.inf, 1.0, -np.inf, np.nan, 2.0, 3.0]]]])
+    weight, bias = np.array([[[[1.0, 1.0, 1.0]]]]), np.array([np.inf])
+    steps = trace("conv2d", x, weight, bias)
+    np.testing.assert_array_equal(steps.result, ops.conv2d(x, weight, bias, engine="loops"))
+    assert [str(step.value) for step in steps] == ["nan"] * 4
+    assert "inf*1 + 1*1 + -inf*1 + bias inf = nan" in str(steps[0])
+
+
 def test_every_operation_is_named_and_called_as_in_ops():
     for name, function in OPERATIONS.items():
         ours = list(inspect.signature(function).parameters)

@@ -4,14 +4,12 @@ import io
 import os
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from PIL import Image
 
 from npseg.files import write_whole
 from npseg.teaching.figures import steps
+from npseg.teaching.figures.style import DOTS_PER_INCH, Picture
 from npseg.teaching.traces import AnyTrace
-
-DOTS_PER_INCH = 120
 
 
 def write(trace: AnyTrace, path: str | os.PathLike[str], *, step: int | None = None) -> None:
@@ -37,9 +35,10 @@ def write(trace: AnyTrace, path: str | os.PathLike[str], *, step: int | None = N
         raise ValueError(f"the figure must be FILE.png or FILE.gif, got {os.fspath(path)}")
 
 
-def write_png(figure: Figure, path: str | os.PathLike[str]) -> None:
+def write_png(figure: Picture, path: str | os.PathLike[str]) -> None:
     """Write a figure as a PNG with whatever reaches outside (a long name in a legend) included."""
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight"))
+    content = figure.png()
+    write_whole(path, lambda file: file.write(content))
 
 
 def write_gif(trace: AnyTrace, path: str | os.PathLike[str], *, seconds: float = 1.2) -> None:
@@ -58,7 +57,7 @@ def write_gif(trace: AnyTrace, path: str | os.PathLike[str], *, seconds: float =
     )
 
 
-def _picture(figure: Figure) -> Image.Image:
+def _picture(figure: Picture) -> Image.Image:
     """The figure in 256 colours, which is what a GIF can hold."""
     memory = io.BytesIO()
     figure.savefig(memory, format="png", dpi=DOTS_PER_INCH)

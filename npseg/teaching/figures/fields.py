@@ -5,12 +5,11 @@ from itertools import accumulate
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from npseg.checks import Array
 from npseg.geometry import Axis
-from npseg.teaching.figures.style import BLUE, GREEN, INK, ORANGE, bare, heat, styled
+from npseg.teaching.figures.style import BLUE, GREEN, INK, ORANGE, Picture, bare, heat, styled
 from npseg.teaching.traces.transposed import conv_transpose2d
 
 Layer = tuple[int, int, int]
@@ -20,7 +19,7 @@ Layer = tuple[int, int, int]
 @styled
 def receptive_field_growth(
     layers: Sequence[Layer] = ((3, 1, 1), (3, 1, 1), (3, 1, 1)), *, against: Sequence[Layer] | None = None
-) -> Figure:
+) -> Picture:
     """One line of pixels for each layer; one output at the top, and all that it sees below.
 
     Args:
@@ -35,7 +34,7 @@ def receptive_field_growth(
     doubled = [(kernel, stride, 2**depth) for depth, (kernel, stride, _) in enumerate(layers)]
     stacks = [list(layers), doubled if against is None else list(against)]
     widest = max(max(seen[0]) - min(seen[0]) for seen in map(_seen_below, stacks))
-    figure = Figure(
+    figure = Picture(
         figsize=(min(5.0 + 0.28 * widest, 15.0), 1.0 + 1.0 * sum(map(len, stacks)) + 1.2), layout="constrained"
     )
     figure.suptitle("Receptive field: the input pixels behind one output", fontweight="bold", fontsize=13)
@@ -90,7 +89,7 @@ def _draw_stack(axes: Axes, layers: Sequence[Layer]) -> None:
 @styled
 def dilation_gridding(
     stacks: Sequence[Sequence[int]] = ((1, 1, 1), (2, 2, 2), (1, 2, 5)), *, kernel_size: int = 3
-) -> Figure:
+) -> Picture:
     """The taps of a dilated kernel, layer by layer, and how often the whole stack reaches each input pixel.
 
     Where equal dilations follow one another, whole rows and columns are never seen: the gridding artefact (Wang et al.,
@@ -103,7 +102,7 @@ def dilation_gridding(
     layers = max(map(len, stacks))
     counts = [_paths([(kernel_size, 1, dilation) for dilation in stack]) for stack in stacks]
     largest = max(len(count) for count in counts)
-    figure = Figure(figsize=(2.2 * layers + 3.2, 2.7 * len(stacks) + 0.7), layout="constrained")
+    figure = Picture(figsize=(2.2 * layers + 3.2, 2.7 * len(stacks) + 0.7), layout="constrained")
     figure.suptitle("Dilation: taps of each layer, and the paths to each input pixel", fontweight="bold", fontsize=13)
     widths = [1.0] * layers + [1.35]
     grid = figure.subplots(len(stacks), layers + 1, squeeze=False, width_ratios=widths)
@@ -146,7 +145,7 @@ def _centred(line: Array, length: int) -> Array:
 @styled
 def checkerboard(
     pairs: Sequence[tuple[int, int]] = ((2, 2), (3, 2), (4, 2), (5, 3), (6, 3)), *, size: int = 4
-) -> Figure:
+) -> Picture:
     """How many stamps of a transposed convolution meet at each output pixel, for pairs of kernel size and stride.
 
     Even inside only where the stride divides the kernel size; else the overlaps make a checkerboard (Odena, Dumoulin,
@@ -158,7 +157,7 @@ def checkerboard(
     """
     counts = [overlaps(kernel, stride, size) for kernel, stride in pairs]
     largest = max(int(count.max()) for count in counts)
-    figure = Figure(figsize=(2.9 * len(pairs), 4.2), layout="constrained")
+    figure = Picture(figsize=(2.9 * len(pairs), 4.2), layout="constrained")
     figure.suptitle(
         f"Transposed convolution of {size} x {size} pixels: how many stamps meet", fontweight="bold", fontsize=13
     )

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from npseg.checks import Array
-from npseg.teaching.figures.style import FAINT, PADDING, ROLES, bare, darker, ink_on, tint
+from npseg.teaching.figures.style import FAINT, PADDING, ROLES, Picture, bare, darker, ink_on, tint
 from npseg.teaching.panels import Panel
 from npseg.teaching.traces.step import number
 
@@ -32,7 +31,7 @@ Color = tuple[float, float, float]
 class Page:
     """A figure measured in inches from its top left corner."""
 
-    figure: Figure
+    figure: Picture
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Axes at this place."""
@@ -92,16 +91,15 @@ def _name_lines(axes: Axes, rows: int, columns: int, first: tuple[int, int], cel
 
 
 def panel_grid(axes: Axes, panel: Panel, cell: float) -> None:
-    """Draw a panel: cells at work are filled with their role's colour, padding is grey."""
-    active, plain = tint(ROLES[panel.role]), (1.0, 1.0, 1.0)
-    margin = (float(PADDING),) * 3
-    rows, columns = panel.values.shape
-    colors = [
-        [active if panel.marks[i, j] else margin if panel.outside[i, j] else plain for j in range(columns)]
-        for i in range(rows)
-    ]
-    edges = [[ROLES[panel.role] if panel.marks[i, j] else PLAIN_EDGE for j in range(columns)] for i in range(rows)]
-    number_grid(axes, panel.values, colors, shown=panel.shown, edges=edges, first=panel.first, cell=cell)
+    """Draw a panel: cells at work are filled with their role's colour, a winner with more of it, padding is grey."""
+    hue = ROLES[panel.role]
+    colors = np.ones((*panel.values.shape, 3))
+    colors[panel.outside] = float(PADDING)
+    colors[panel.marks] = tint(hue)
+    colors[panel.winner] = tint(hue, 0.85)
+    cells = [[(r, g, b) for r, g, b in row] for row in colors.tolist()]
+    edges = np.where(panel.marks, hue, PLAIN_EDGE).tolist()
+    number_grid(axes, panel.values, cells, shown=panel.shown, edges=edges, first=panel.first, cell=cell)
 
 
 def panel_size(panel: Panel, cell: float) -> tuple[float, float]:

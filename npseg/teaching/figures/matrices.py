@@ -2,13 +2,12 @@
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from npseg import ops
 from npseg.checks import Array
 from npseg.matrices import SparseMatrix
 from npseg.teaching.figures.grids import Color, Page, number_grid, wrapped
-from npseg.teaching.figures.style import BLUE, FAINT, GREEN, ORANGE, darker, sequence, styled, tint
+from npseg.teaching.figures.style import BLUE, FAINT, GREEN, ORANGE, Picture, darker, sequence, styled, tint
 from npseg.teaching.traces import Trace
 
 WRITTEN = 40
@@ -20,7 +19,7 @@ WHITE: Color = (1.0, 1.0, 1.0)
 
 
 @styled
-def im2col_columns(trace: Trace) -> Figure:
+def im2col_columns(trace: Trace) -> Picture:
     """The columns of im2col, each in the colour of the window it is a copy of, and the product that they are for.
 
     Args:
@@ -47,7 +46,7 @@ def im2col_columns(trace: Trace) -> Figure:
         "product, are the whole convolution.",
         width - 2 * MARGIN,
     )
-    page = Page(Figure(figsize=(width, top + height * cell + 0.2 * len(told) + 0.7)))
+    page = Page(Picture(figsize=(width, top + height * cell + 0.2 * len(told) + 0.7)))
     page.text(MARGIN, 0.18, f"{trace.operation} by im2col", fontsize=13, fontweight="bold")
     drawn = (
         ("kernels, one a row", kernels, [[tint(ORANGE)] * height] * len(kernels), ORANGE, middle, middle),
@@ -99,7 +98,7 @@ def _window_map(axes: Axes, trace: Trace, number: int, color: Color) -> None:
 
 
 @styled
-def matrix_and_transpose(matrix: Trace | SparseMatrix, *, name: str | None = None) -> Figure:
+def matrix_and_transpose(matrix: Trace | SparseMatrix, *, name: str | None = None) -> Picture:
     """A linear operation's sparse matrix beside its transpose: the same entries, rows and columns exchanged.
 
     Each weight has a colour, so that one sees where the same weight stands again. Up to 40 rows and columns the
@@ -126,7 +125,7 @@ def matrix_and_transpose(matrix: Trace | SparseMatrix, *, name: str | None = Non
     width, height = max(columns * cell, 2.0), rows * cell
     turned_width, turned_height = max(rows * cell, 2.0), columns * cell
     page_width = width + turned_width + 4 * MARGIN
-    page = Page(Figure(figsize=(page_width, max(height, turned_height) + 1.7)))
+    page = Page(Picture(figsize=(page_width, max(height, turned_height) + 1.7)))
     title = f"{name or 'a linear operation'} as a sparse matrix, and its transpose"
     page.text(MARGIN, 0.18, title, fontsize=13, fontweight="bold")
     share = matrix.nnz / (rows * columns)

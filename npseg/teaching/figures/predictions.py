@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from npseg.checks import Array
 from npseg.data.dataset import VOID_COLOR
 from npseg.data.pictures import paint
 from npseg.teaching.figures.legend import draw_legend, legend_entries, legend_height
-from npseg.teaching.figures.style import styled
+from npseg.teaching.figures.style import Picture, styled
 
 Network = Callable[[NDArray[np.uint8]], Array]
 """From an image (H, W, 3) to a label map (H, W)."""
@@ -27,7 +26,7 @@ def fcn_predictions(
     colors: NDArray[np.uint8],
     *,
     labels: Array | None = None,
-) -> Figure:
+) -> Picture:
     """One image, its labels if known, and what FCN-32s, FCN-16s and FCN-8s make of it.
 
     Args:
@@ -50,7 +49,7 @@ def fcn_predictions(
     entries = legend_entries(classes, colors, maps.values())
     width = PLACE * (1 + len(maps))
     height = PLACE * image.shape[0] / image.shape[1]
-    figure = Figure(figsize=(width, height + 0.7 + legend_height(entries, width)), layout="constrained")
+    figure = Picture(figsize=(width, height + 0.7 + legend_height(entries, width)), layout="constrained")
     drawn = {"image": image} | {name: paint(found, colors, VOID_COLOR) for name, found in maps.items()}
     for axes, (name, picture) in zip(figure.subplots(1, len(drawn)), drawn.items(), strict=True):
         axes.imshow(picture, interpolation="nearest")

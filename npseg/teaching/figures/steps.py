@@ -3,10 +3,9 @@
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from npseg.teaching.figures.grids import LINE, Page, draw_panels, panels_size, wrapped
-from npseg.teaching.figures.style import BLUE, FAINT, GREEN, bare, styled
+from npseg.teaching.figures.style import BLUE, FAINT, GREEN, Picture, bare, styled
 from npseg.teaching.panels import Panel, panels
 from npseg.teaching.traces import AnyTrace, PixelStep, PixelTrace, Stages, Trace
 from npseg.teaching.traces.step import number as written
@@ -19,7 +18,7 @@ LARGEST_SIDE = 40
 
 
 @styled
-def step(trace: AnyTrace, number: int = 0) -> Figure:
+def step(trace: AnyTrace, number: int = 0) -> Picture:
     """One step: the arrays with the cells at work, and the sentence that tells it.
 
     Args:
@@ -42,7 +41,7 @@ def step(trace: AnyTrace, number: int = 0) -> Figure:
     page_width = max(max(width for width, _ in sizes) + 2 * MARGIN, 7.0)
     height = max(height for _, height in sizes)
     lines = [wrapped(str(trace[other]), page_width - 2 * MARGIN) for other in alike]
-    page = Page(Figure(figsize=(page_width, height + LINE * max(map(len, lines)) + 1.15)))
+    page = Page(Picture(figsize=(page_width, height + LINE * max(map(len, lines)) + 1.15)))
     page.text(MARGIN, 0.18, title, fontsize=13, fontweight="bold")
     shown = _panels(trace, number)
     width, _ = panels_size(shown, CELL)
@@ -53,7 +52,7 @@ def step(trace: AnyTrace, number: int = 0) -> Figure:
 
 
 @styled
-def contact_sheet(trace: AnyTrace) -> Figure:
+def contact_sheet(trace: AnyTrace) -> Picture:
     """All steps on one sheet, each with its input and the output so far; kernels, which stay the same, are left out.
 
     Args:
@@ -71,7 +70,7 @@ def contact_sheet(trace: AnyTrace) -> Figure:
     width, height = max(w for w, _ in sizes) + 0.45, max(h for _, h in sizes) + 0.6
     columns = _columns(len(tiles), width, height)
     rows = math.ceil(len(tiles) / columns)
-    page = Page(Figure(figsize=(max(columns * width + 2 * MARGIN, 5.0), rows * height + 0.8)))
+    page = Page(Picture(figsize=(max(columns * width + 2 * MARGIN, 5.0), rows * height + 0.8)))
     page.text(MARGIN, 0.18, f"{trace[0].operation}, all {len(trace)} steps", fontsize=13, fontweight="bold")
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
@@ -102,9 +101,9 @@ def _columns(tiles: int, width: float, height: float) -> int:
     return max(1, min(tiles, round(math.sqrt(1.4 * tiles * height / width))))
 
 
-def _pixel(pixel: PixelStep, title: str) -> Figure:
+def _pixel(pixel: PixelStep, title: str) -> Picture:
     """The classes of one pixel as bars: probabilities, and gradient."""
-    figure = Figure(figsize=(8.0, 4.6))
+    figure = Picture(figsize=(8.0, 4.6))
     page = Page(figure)
     page.text(MARGIN, 0.18, title, fontsize=13, fontweight="bold")
     classes = range(len(pixel.logits))
@@ -125,12 +124,14 @@ def _pixel(pixel: PixelStep, title: str) -> Figure:
     return figure
 
 
-def _pixels(trace: PixelTrace) -> Figure:
+def _pixels(trace: PixelTrace) -> Picture:
     """Every pixel's probabilities as bars, the true class dark."""
     columns = _columns(len(trace), 2.0, 1.9)
     rows = math.ceil(len(trace) / columns)
-    figure = Figure(figsize=(max(columns * 2.0, 7.4), rows * 1.9 + 0.6), layout="constrained")
+    figure = Picture(figsize=(max(columns * 2.0, 7.4), rows * 1.9 + 0.6), layout="constrained")
     figure.suptitle(f"{trace[0].operation}: each pixel's probabilities, the true class dark", fontweight="bold")
+    figure.supxlabel("class", fontsize=10)
+    figure.supylabel("probability", fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(trace) :]:
         axes.set_axis_off()

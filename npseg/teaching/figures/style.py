@@ -3,6 +3,7 @@
 Figures never go through `matplotlib.pyplot`: no window, no state that another figure could share.
 """
 
+import io
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec
@@ -15,8 +16,7 @@ from matplotlib.figure import Figure
 
 from npseg.checks import Array
 
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PINK, YELLOW = "#56B4E9", "#CC79A7", "#F0E442"
+BLUE, ORANGE, GREEN, RED, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9"
 """Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
 ROLES = {"source": BLUE, "weight": ORANGE, "target": GREEN}
@@ -38,14 +38,30 @@ STYLE: Any = {
     "figure.facecolor": "white",
 }
 
+DOTS_PER_INCH = 120
+
 Parameters = ParamSpec("Parameters")
 
 
-def styled(draw: Callable[Parameters, Figure]) -> Callable[Parameters, Figure]:
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without `matplotlib.pyplot`."""
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook asks of a cell's value."""
+        return self.png()
+
+    def png(self) -> bytes:
+        """The figure as a PNG, with whatever reaches outside (a long name in a legend) included."""
+        memory = io.BytesIO()
+        self.savefig(memory, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight")
+        return memory.getvalue()
+
+
+def styled(draw: Callable[Parameters, Picture]) -> Callable[Parameters, Picture]:
     """Let a function draw its figure in this style, whatever the user's own settings are."""
 
     @wraps(draw)
-    def drawn(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Figure:
+    def drawn(*arguments: Parameters.args, **keywords: Parameters.kwargs) -> Picture:
         with matplotlib.rc_context(STYLE):
             return draw(*arguments, **keywords)
 

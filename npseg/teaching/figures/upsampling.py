@@ -1,13 +1,12 @@
 """Five ways to make a map larger, side by side, each with its matrix."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from npseg import checks, ops
 from npseg.checks import Array
 from npseg.teaching.figures.grids import Page, number_grid
 from npseg.teaching.figures.matrices import draw_matrix
-from npseg.teaching.figures.style import BLUE, FAINT, GREEN, darker, styled, tint
+from npseg.teaching.figures.style import BLUE, FAINT, GREEN, Picture, darker, styled, tint
 from npseg.teaching.traces import Trace
 from npseg.teaching.traces.resizing import (
     bed_of_nails_unpool2d,
@@ -44,7 +43,7 @@ def upsamplings(pooled_from: Array = BEFORE_POOLING, kernel: Array = LEARNED) ->
 
 
 @styled
-def five_upsamplings(pooled_from: Array = BEFORE_POOLING, kernel: Array = LEARNED) -> Figure:
+def five_upsamplings(pooled_from: Array = BEFORE_POOLING, kernel: Array = LEARNED) -> Picture:
     """A small map made twice as large in five ways: the result above, the operation as a matrix below.
 
     Only the transposed convolution's numbers are learned; only max unpooling remembers where the maxima stood.
@@ -62,7 +61,7 @@ def five_upsamplings(pooled_from: Array = BEFORE_POOLING, kernel: Array = LEARNE
     column = max(width * cell, source.size * cell, 1.9) + 0.5
     left = 0.4 + source.shape[1] * cell + 0.9
     matrix_top = 1.2 + height * cell + 0.85
-    page = Page(Figure(figsize=(left + 5 * column, matrix_top + height * width * cell + 0.45)))
+    page = Page(Picture(figsize=(left + 5 * column, matrix_top + height * width * cell + 0.45)))
     page.text(0.4, 0.18, "Five ways to make a map larger, and their matrices", fontsize=13, fontweight="bold")
     page.text(0.4, 0.93, "the map", fontweight="bold", color=darker(BLUE))
     map_axes = page.axes(0.4, 1.2, source.shape[1] * cell, source.shape[0] * cell)

@@ -106,12 +106,13 @@ class Trace(Sequence[Step]):
         return shape[-2], shape[-1]
 
     @cached_property
+    @np.errstate(all="ignore")
     def products(self) -> Array:
         """The product of each tap."""
-        with np.errstate(all="ignore"):
-            return np.asarray(self.source.ravel()[self.table.source] * self.weight.ravel()[self.table.weight])
+        return np.asarray(self.source.ravel()[self.table.source] * self.weight.ravel()[self.table.weight])
 
     @cached_property
+    @np.errstate(all="ignore")
     def sums(self) -> Array:
         """The running sum of its target after each tap."""
         sums = np.empty_like(self.products)
@@ -125,6 +126,7 @@ class Trace(Sequence[Step]):
         """What the operation returns, from the steps."""
         return self.after(len(self))
 
+    @np.errstate(all="ignore")
     def after(self, steps: int) -> Array:
         """The target when so many steps are done: what no step has reached is 0. The bias comes with gathering's step,
         and with scattering's last."""
@@ -167,6 +169,7 @@ class Trace(Sequence[Step]):
         lengths = np.bincount(self._key, minlength=len(self))
         return np.argsort(self._key, kind="stable"), np.concatenate([[0], np.cumsum(lengths)])
 
+    @np.errstate(all="ignore")
     def _step(self, number: int) -> Step:
         order, starts = self._by_step
         taps = order[starts[number] : starts[number + 1]]
