@@ -83,7 +83,7 @@ def convolution_arrays(drawn):
     return x, weight, drawn.whole_numbers(drawn.out_channels)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(convolutions(), views)
 def test_convolution(drawn, view):
     x, weight, bias = convolution_arrays(drawn)
@@ -97,7 +97,7 @@ def test_convolution(drawn, view):
         np.testing.assert_array_equal(added_up(biased, biased.result.shape), biased.result)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(convolutions(), views)
 def test_convolution_backward(drawn, view):
     x, weight, _ = convolution_arrays(drawn)
@@ -126,7 +126,7 @@ def test_convolution_backward(drawn, view):
         np.testing.assert_array_equal(added_up(stage, expected.shape), expected)
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(convolutions(groups=2))
 def test_depthwise_and_separable(drawn):
     arguments = {name: value for name, value in drawn.arguments.items() if name != "groups"}
@@ -161,7 +161,7 @@ def test_depthwise_and_separable(drawn):
         np.testing.assert_array_equal(added_up(stage, expected.shape), expected)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(transposed_convolutions())
 def test_transposed_convolution(drawn_and_extra):
     """Stamping, collecting and convolving the zero-stuffed input are the same numbers."""
@@ -197,7 +197,7 @@ def test_transposed_convolution(drawn_and_extra):
     assert_rows(stages[0], matrix.T)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(pools(dilations=pairs))
 def test_max_pooling(pool):
     drawn, ceil_mode = pool
@@ -234,7 +234,7 @@ def test_max_pooling(pool):
         assert_rows(back, *(selection.T for selection in selections))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(pools(), st.booleans(), views)
 def test_average_pooling(pool, count_include_pad, view):
     drawn, ceil_mode = pool
@@ -256,7 +256,7 @@ def test_average_pooling(pool, count_include_pad, view):
     assert_rows(back, matrix.T)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.tuples(*[st.integers(1, 4)] * 4), st.booleans(), views, st.integers(0, 1000))
 def test_resizing(sizes, align_corners, view, seed):
     size, scale = sizes[:2], sizes[2:]
@@ -284,7 +284,7 @@ def test_resizing(sizes, align_corners, view, seed):
     assert_rows(back, matrix.T)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(st.tuples(*[st.integers(1, 4)] * 2), views, st.integers(0, 1000))
 def test_max_unpooling(size, view, seed):
     rng = np.random.default_rng(seed)
@@ -300,7 +300,7 @@ def test_max_unpooling(size, view, seed):
     assert_rows(back, *selections)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(transposed_convolutions())
 def test_deconvolution(drawn_and_extra):
     """Each step is an equation: the solution convolved again, beside what it should give."""
@@ -319,6 +319,7 @@ def test_deconvolution(drawn_and_extra):
     assert [step.wanted for step in steps] == y.ravel().tolist()
 
 
+@settings(max_examples=20)
 @given(st.sampled_from(["mean", "sum"]), st.booleans(), st.integers(0, 1000))
 def test_cross_entropy(reduction, weighted, seed):
     rng = np.random.default_rng(seed)

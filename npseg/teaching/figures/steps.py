@@ -67,16 +67,20 @@ def contact_sheet(trace: AnyTrace) -> Picture:
         return _pixels(trace)
     tiles = [[panel for panel in _panels(trace, n) if panel.role != "weight"] for n in range(len(trace))]
     sizes = [panels_size(tile, SMALL_CELL) for tile in tiles]
-    width, height = max(w for w, _ in sizes) + 0.45, max(h for _, h in sizes) + 0.6
-    columns = _columns(len(tiles), width, height)
-    rows = math.ceil(len(tiles) / columns)
-    page = Page(Picture(figsize=(max(columns * width + 2 * MARGIN, 5.0), rows * height + 0.8)))
+    width = max(w for w, _ in sizes) + 0.45
+    heights = [h + 0.6 for _, h in sizes]
+    columns = _columns(len(tiles), width, max(heights))
+    rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
+    row_heights = [max(heights[number] for number in row) for row in rows]
+    page = Page(Picture(figsize=(max(columns * width + 2 * MARGIN, 5.0), sum(row_heights) + 0.8)))
     page.text(MARGIN, 0.18, f"{trace[0].operation}, all {len(trace)} steps", fontsize=13, fontweight="bold")
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        left, top = MARGIN + column * width, 0.65 + row * height
-        page.text(left + 0.22, top, f"step {number}", color=FAINT)
-        draw_panels(page, tile, left, top + 0.25, SMALL_CELL, ("→",))
+    top = 0.65
+    for row, height in zip(rows, row_heights, strict=True):
+        for column, number in enumerate(row):
+            left = MARGIN + column * width
+            page.text(left + 0.22, top, f"step {number}", color=FAINT)
+            draw_panels(page, tiles[number], left, top + 0.25, SMALL_CELL, ("→",))
+        top += height
     return page.figure
 
 

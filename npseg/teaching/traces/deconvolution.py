@@ -24,7 +24,7 @@ class EquationStep(Step):
         """The equation, and how well it holds."""
         assert self.window is not None
         return (
-            f"Equation {self.number}: through the {self.window} {self.corner()} the image x must give "
+            f"Equation {self.number}: seen through the {self.window} {self.corner()}, it must give "
             f"y {self.position[2:]} = {number(self.wanted)}. The solution gives {self.formula}, "
             f"off by {number(self.value - self.wanted)}."
         )

@@ -72,7 +72,7 @@ class Step:
 
     Attributes:
         operation: its name in `npseg.ops`.
-        number: which step it is, from 0.
+        number: which step of its trace it is, from 0 (where there are several stages, of its stage).
         roles: what the arrays are called.
         view: "gather" (one output collects its products) or "scatter" (one input sends products to many outputs).
         position: the index of that output, or of that input.
