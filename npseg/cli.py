@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | summary | formula`.
+"""The command line: `npseg train | evaluate | predict | summary | formula | explain | explore`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -6,6 +6,7 @@ Parsing, calling, printing. What takes time to import is imported by the command
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -197,14 +198,14 @@ def _draw_costs(options: argparse.Namespace) -> int:
         value is not None for name, value in vars(options).items() if name not in ("figures", "json")
     ):
         raise UsageError("--figures draws the same whatever else is asked for, it takes no operation and no other flag")
-    from npseg.teaching import cost_figures, field_figures
+    from npseg.teaching.figures import costs, effective
 
     folder = options.figures
     folder.mkdir(parents=True, exist_ok=True)
     for name, draw in (
-        ("costs.png", cost_figures.costs),
-        ("fields.png", field_figures.parameters_against_field),
-        ("effective_fields.png", field_figures.effective_fields),
+        ("costs.png", costs.costs),
+        ("fields.png", effective.parameters_against_field),
+        ("effective_fields.png", effective.effective_fields),
     ):
         draw(folder / name)
         print(folder / name)
@@ -248,6 +249,41 @@ def _declared_network(options: argparse.Namespace) -> tuple["Graph", tuple[int, 
     except ValueError as error:
         raise UsageError(error) from error
     return model, options.input_size or size
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Draw a step of an operation in the terminal, or its steps as a picture."""
+    from npseg.teaching import demonstration, text
+
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    picture, shown, every = given.pop("figure", None), given.pop("step", None), given.pop("all")
+    try:
+        trace = demonstration.demonstrate(**given)
+    except (TypeError, ValueError) as error:
+        raise UsageError(error) from error
+    if shown is not None and shown >= len(trace):
+        raise UsageError(f"--step must lie in 0 ... {len(trace) - 1}, got {shown}")
+    if picture is not None:
+        from npseg.teaching.figures import export
+
+        export.write(trace, picture, step=shown)
+        print(f"Figure: {picture}")
+        return 0
+    for step in range(len(trace)) if every else [shown or 0]:
+        drawn = text.step_text(trace, step, width=shutil.get_terminal_size((100, 24)).columns)
+        print(text.coloured(drawn) if sys.stdout.isatty() else drawn, end="\n\n" if every else "\n")
+    return 0
+
+
+def explore(options: argparse.Namespace) -> int:
+    """Write the explorer and open it; where there is no browser, say where it is all the same."""
+    from npseg.teaching import explorer
+
+    explorer.write(options.output)
+    print(f"Explorer: {options.output}", flush=True)
+    if not options.no_open and not explorer.show(options.output):
+        print("No browser was found here: open the file in one.")
+    return 0
 
 
 # What `train` is made of
@@ -447,4 +483,12 @@ def _engine_summary() -> str:
     return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "summary": summary, "formula": formula}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "summary": summary,
+    "formula": formula,
+    "explain": explain,
+    "explore": explore,
+}

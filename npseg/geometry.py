@@ -126,6 +126,15 @@ class Axis:
         """The same axis counted from output number `first`."""
         return replace(self, before=self.before - first * self.stride)
 
+    def over_zero_stuffed(self) -> Self:
+        """The axis by which a plain convolution, kernel reversed, makes the transposed convolution's output.
+
+        It slides over the line of pixels `stride` apart with zeros between them; its padding is below 0 where the
+        transposed convolution crops more than a kernel.
+        """
+        reach = self.extent - 1
+        return replace(self, stride=1, before=reach - self.before, after=reach - self.after)
+
     def on_padding(self) -> Self:
         """The same axis over the padded line, whose padding counts as pixels."""
         return replace(self, before=0, after=0)
@@ -174,6 +183,10 @@ class Window:
             "dilation": max((axis.dilation - 1) * (axis.kernel_size - 1) for axis in self.axes),
         }
         return max(contributions, key=lambda name: contributions[name])
+
+    def over_zero_stuffed(self) -> Self:
+        """The window over the zero-stuffed map that makes the transposed convolution's output."""
+        return replace(self, rows=self.rows.over_zero_stuffed(), columns=self.columns.over_zero_stuffed())
 
     def from_row(self, first: int) -> Self:
         """The same window counted from output row `first`."""

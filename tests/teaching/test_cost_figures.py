@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npseg.teaching import cost_figures, field_figures
+from npseg.teaching.figures import costs, effective
 
 
 def curves(axes):
@@ -12,7 +12,7 @@ def curves(axes):
 
 
 def test_costs_are_the_textbooks():
-    parameters_of_channels, parameters_of_kernel, macs_of_channels, macs_of_kernel = cost_figures._costs_figure().axes
+    parameters_of_channels, parameters_of_kernel, macs_of_channels, macs_of_kernel = costs._costs_figure().axes
     pixels = 56 * 56
     expected = {
         "full": lambda c, k: k * k * c * c,
@@ -29,7 +29,7 @@ def test_costs_are_the_textbooks():
 
 
 def test_the_same_field_costs_less_in_layers_and_least_dilated():
-    (axes,) = field_figures._parameters_figure().axes
+    (axes,) = effective._parameters_figure().axes
     (fields, dense), (others, stacked), (more, dilated) = curves(axes).values()
     assert list(fields) == list(others) == list(more) == [3, 7, 15, 31, 63, 127]
     np.testing.assert_array_equal(dense, [64 * 64 * k * k + 64 for k in fields])
@@ -38,7 +38,7 @@ def test_the_same_field_costs_less_in_layers_and_least_dilated():
 
 
 def test_effective_fields_are_framed_by_the_theoretical_ones():
-    *panels, _ = field_figures._effective_figure(samples=2).axes
+    *panels, _ = effective._effective_figure(samples=2).axes
     for axes, pixels in zip(panels, (33, 33, 40), strict=True):
         (frame,) = axes.patches
         assert (frame.get_width(), frame.get_height()) == (pixels, pixels)
@@ -54,9 +54,9 @@ def test_effective_fields_are_framed_by_the_theoretical_ones():
 @pytest.mark.parametrize(
     "draw",
     [
-        cost_figures.costs,
-        field_figures.parameters_against_field,
-        lambda path: field_figures.effective_fields(path, samples=1),
+        costs.costs,
+        effective.parameters_against_field,
+        lambda path: effective.effective_fields(path, samples=1),
     ],
 )
 def test_the_pictures_are_whole(draw, tmp_path):

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
@@ -15,7 +14,8 @@ from npseg.analysis.measured import effective_receptive_field, effective_size, r
 from npseg.geometry import Size
 from npseg.nn import Conv2d, Graph, MaxPool2d, Node, ReLU
 from npseg.nn.layers import Layer
-from npseg.teaching.style import BLUE, ORANGE, VERMILION, WIDTH, quiet, save
+from npseg.teaching.figures.export import write_png
+from npseg.teaching.figures.style import BLUE, ORANGE, RED, WIDTH, Picture, quiet
 
 CHANNELS = 64
 IMAGE: Size = (64, 64)
@@ -54,7 +54,7 @@ def parameters_against_field(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the file cannot be written; an older one is untouched.
     """
-    save(_parameters_figure(), path)
+    write_png(_parameters_figure(), path)
 
 
 def effective_fields(path: str | os.PathLike[str], *, samples: int = 40) -> None:
@@ -69,16 +69,16 @@ def effective_fields(path: str | os.PathLike[str], *, samples: int = 40) -> None
 
     Source: Luo, Li, Urtasun, Zemel (2016), figures 1 and 2.
     """
-    save(_effective_figure(samples), path)
+    write_png(_effective_figure(samples), path)
 
 
-def _parameters_figure() -> Figure:
-    figure = Figure(figsize=(WIDTH, 5), layout="constrained")
+def _parameters_figure() -> Picture:
+    figure = Picture(figsize=(WIDTH, 5), layout="constrained")
     axes = figure.subplots()
     for name, networks, color, marker in (
         ("one dense K x K convolution", _dense(), BLUE, "o"),
         ("stacked 3 x 3 convolutions", _stacked(), ORANGE, "s"),
-        ("stacked 3 x 3, dilations 1, 2, 4, ...", _dilated(), VERMILION, "D"),
+        ("stacked 3 x 3, dilations 1, 2, 4, ...", _dilated(), RED, "D"),
     ):
         points = [_field_and_parameters(network) for network in networks]
         axes.loglog(*zip(*points, strict=True), color=color, marker=marker, markersize=5, label=name)
@@ -127,8 +127,8 @@ def _field_and_parameters(network: Graph) -> tuple[int, int]:
     return fields[network.nodes[-1].name][0].size, summary(network, IMAGE).parameters
 
 
-def _effective_figure(samples: int) -> Figure:
-    figure = Figure(figsize=(WIDTH, 4), layout="constrained")
+def _effective_figure(samples: int) -> Picture:
+    figure = Picture(figsize=(WIDTH, 4), layout="constrained")
     panels = figure.subplots(1, len(WATCHED))
     for axes, (name, layers) in zip(panels, WATCHED.items(), strict=True):
         picture = _draw_field(axes, name, _chain(layers, WATCHED_CHANNELS), samples)

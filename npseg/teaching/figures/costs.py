@@ -4,12 +4,12 @@ import os
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from npseg.analysis.formulas import Cost, conv2d, depthwise_conv2d, separable_conv2d
 from npseg.geometry import Size
-from npseg.teaching.style import BLUE, ORANGE, VERMILION, WIDTH, quiet, save
+from npseg.teaching.figures.export import write_png
+from npseg.teaching.figures.style import BLUE, ORANGE, RED, WIDTH, Picture, quiet
 
 IMAGE: Size = (56, 56)
 CHANNELS = (8, 16, 32, 64, 128, 256, 512)
@@ -19,7 +19,7 @@ FEW, MANY = 3, 256
 
 KINDS: dict[str, tuple[Callable[[int, int], Cost], str, str]] = {
     "full": (lambda c, k: conv2d(c, c, k, IMAGE, padding="same", bias=False), BLUE, "o"),
-    "separable": (lambda c, k: separable_conv2d(c, c, k, IMAGE, padding="same", bias=False), VERMILION, "D"),
+    "separable": (lambda c, k: separable_conv2d(c, c, k, IMAGE, padding="same", bias=False), RED, "D"),
     "depthwise": (lambda c, k: depthwise_conv2d(c, k, IMAGE, padding="same", bias=False), ORANGE, "s"),
 }
 """Name, cost from channels and kernel size, colour and marker."""
@@ -34,12 +34,12 @@ def costs(path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: the file cannot be written; an older one is untouched.
     """
-    save(_costs_figure(), path)
+    write_png(_costs_figure(), path)
 
 
-def _costs_figure() -> Figure:
+def _costs_figure() -> Picture:
     """Two rows, parameters and MACs; two columns, channels and kernel size."""
-    figure = Figure(figsize=(WIDTH, 7), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 7), layout="constrained")
     grid = figure.subplots(2, 2, sharex="col")
     for row, (name, count) in zip(grid, (("parameters", "parameters"), ("multiply-accumulates", "macs")), strict=True):
         row[0].set_ylabel(name)
