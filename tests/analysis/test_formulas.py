@@ -322,6 +322,20 @@ def test_every_offer_works(formula, arguments):
                 formula(**arguments | {name: numbers[0] if len(numbers) == 1 else numbers})
 
 
+@pytest.mark.parametrize(
+    ("kernel", "offers"),
+    [
+        (1000, "kernel_size 224; input_size 1000 1000; padding 388"),
+        ((100_000, 3), "kernel_size 224 3"),
+        ((1000, 4000), "kernel_size 224; input_size 1000 4000; padding 388 1888"),
+    ],
+)
+def test_offers_are_found_far_away(kernel, offers):
+    with pytest.raises(ValueError, match="kernel_size must fit") as error:
+        formulas.conv2d(3, 4, kernel)
+    assert str(error.value).endswith(f"one change at a time: {offers}")
+
+
 def test_what_no_single_change_can_mend_is_refused_all_the_same():
     with pytest.raises(ValueError, match="groups must divide in_channels") as error:
         formulas.conv2d(5, 7, 300, (224, 224), groups=2, padding=50)
