@@ -27,6 +27,7 @@ EVERY = {
     "max-pool": formulas.max_pool2d(6, (3, 2), (20, 31), stride=2, ceil_mode=True),
     "dropping": formulas.max_pool2d(6, 2, (4, 4), stride=3, padding=1, ceil_mode=True),
     "avg-pool": formulas.avg_pool2d(6, 2, (20, 31)),
+    "global-avg-pool": formulas.global_avg_pool2d(6, (20, 31)),
     "max-unpool": formulas.max_unpool2d(6, None, (20, 31), output_size=(41, 62)),
     "nearest": formulas.nearest_unpool2d(6, (2, 3), (20, 31)),
     "bed-of-nails": formulas.bed_of_nails_unpool2d(6, 3, (20, 31)),
