@@ -117,8 +117,8 @@ def make_parser() -> argparse.ArgumentParser:
             help="what one operation costs, derived step by step",
             description="Print an operation's parameters, multiply-accumulates, FLOPs, output size and memory, each "
             "as formula, with numbers, and as value. Operations: conv2d, dilated, depthwise, separable, transposed, "
-            "linear, max-pool, avg-pool, max-unpool, nearest, bed-of-nails, bilinear, batch-norm, or a name of "
-            "npseg.ops such as conv_transpose2d. Where sizes do not fit, the nearest that do are named.",
+            "linear, max-pool, avg-pool, global-avg-pool, max-unpool, nearest, bed-of-nails, bilinear, batch-norm, or "
+            "a name of npseg.ops such as conv_transpose2d. Where sizes do not fit, the nearest that do are named.",
         )
     )
     _add_explain(

@@ -1,5 +1,6 @@
 """What a network costs and what it sees: parameters, multiply-accumulates, memory, receptive fields, coordinates."""
 
+from npseg.analysis import formulas, measured
 from npseg.analysis.conventions import CONVENTIONS, Convention
 from npseg.analysis.crops import INPUT_RANGE, explain_crops, least_padding
 from npseg.analysis.receptive_fields import ReceptiveField, receptive_fields
@@ -17,8 +18,10 @@ __all__ = [
     "as_dict",
     "as_json",
     "explain_crops",
+    "formulas",
     "least_padding",
     "markdown",
+    "measured",
     "receptive_fields",
     "summary",
     "text",

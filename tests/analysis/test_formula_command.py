@@ -69,6 +69,7 @@ def test_the_derivation_is_printed(capsys):
         ("linear --in 25088 --out 4096 --no-bias", formulas.linear(25088, 4096, bias=False)),
         ("max_pool2d --in 64 --kernel 3 --stride 2 --ceil-mode", formulas.max_pool2d(64, 3, stride=2, ceil_mode=True)),
         ("avg-pool --in 64 --kernel 2 --padding valid", formulas.avg_pool2d(64, 2)),
+        ("global-avg-pool --in 64 --input-size 7 9", formulas.global_avg_pool2d(64, (7, 9))),
         (
             "max-unpool --in 3 --output-size 9 7 --input-size 4 3",
             formulas.max_unpool2d(3, None, (4, 3), output_size=(9, 7)),

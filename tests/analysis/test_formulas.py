@@ -27,6 +27,7 @@ EVERY = {
     "max-pool": formulas.max_pool2d(6, (3, 2), (20, 31), stride=2, ceil_mode=True),
     "dropping": formulas.max_pool2d(6, 2, (4, 4), stride=3, padding=1, ceil_mode=True),
     "avg-pool": formulas.avg_pool2d(6, 2, (20, 31)),
+    "global-avg-pool": formulas.global_avg_pool2d(6, (20, 31)),
     "max-unpool": formulas.max_unpool2d(6, None, (20, 31), output_size=(41, 62)),
     "nearest": formulas.nearest_unpool2d(6, (2, 3), (20, 31)),
     "bed-of-nails": formulas.bed_of_nails_unpool2d(6, 3, (20, 31)),
@@ -320,6 +321,20 @@ def test_every_offer_works(formula, arguments):
             for value in values.split(" or "):
                 numbers = tuple(int(number) for number in value.split())
                 formula(**arguments | {name: numbers[0] if len(numbers) == 1 else numbers})
+
+
+@pytest.mark.parametrize(
+    ("kernel", "offers"),
+    [
+        (1000, "kernel_size 224; input_size 1000 1000; padding 388"),
+        ((100_000, 3), "kernel_size 224 3"),
+        ((1000, 4000), "kernel_size 224; input_size 1000 4000; padding 388 1888"),
+    ],
+)
+def test_offers_are_found_far_away(kernel, offers):
+    with pytest.raises(ValueError, match="kernel_size must fit") as error:
+        formulas.conv2d(3, 4, kernel)
+    assert str(error.value).endswith(f"one change at a time: {offers}")
 
 
 def test_what_no_single_change_can_mend_is_refused_all_the_same():

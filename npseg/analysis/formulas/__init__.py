@@ -27,7 +27,7 @@ from npseg.analysis.formulas.convolution import conv2d, depthwise_conv2d, separa
 from npseg.analysis.formulas.cost import Cost
 from npseg.analysis.formulas.dense import batch_norm2d, linear
 from npseg.analysis.formulas.derivation import Derivation, Line, Term, explained
-from npseg.analysis.formulas.pooling import avg_pool2d, max_pool2d
+from npseg.analysis.formulas.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from npseg.analysis.formulas.transposed import conv_transpose2d
 from npseg.analysis.formulas.upsampling import bed_of_nails_unpool2d, max_unpool2d, nearest_unpool2d, resize_bilinear
 
@@ -40,6 +40,7 @@ OPERATIONS: dict[str, Callable[..., Cost]] = {
     "linear": linear,
     "max-pool": max_pool2d,
     "avg-pool": avg_pool2d,
+    "global-avg-pool": global_avg_pool2d,
     "max-unpool": max_unpool2d,
     "nearest": nearest_unpool2d,
     "bed-of-nails": bed_of_nails_unpool2d,
@@ -76,6 +77,7 @@ __all__ = [
     "conv_transpose2d",
     "depthwise_conv2d",
     "explained",
+    "global_avg_pool2d",
     "linear",
     "max_pool2d",
     "max_unpool2d",

@@ -13,8 +13,10 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FARTHEST = 512
-"""How far an argument is moved before it is given up."""
+NEAR = 64
+"""How far an argument is moved one by one."""
+FARTHEST = 4096
+"""How far it is enlarged before it is given up."""
 
 COUNTS = ("in_channels", "out_channels", "groups")
 """Arguments that are one number."""
@@ -99,12 +101,36 @@ def _other_pair(formula: Callable[..., Any], arguments: Mapping[str, Any], name:
 
 
 def _moved(formula: Callable[..., Any], arguments: Mapping[str, Any], name: str, step: int) -> Any:
-    """The first value of this argument that works on the way from the one given; None where none does."""
-    for distance in range(1, FARTHEST + 1):
-        value = _shifted(arguments[name], step * distance)
-        if _works(formula, {**arguments, name: value}):
-            return value
-    return None
+    """The first value of this argument that works on the way from the one given; None where none does.
+
+    Near by, every value is tried, for divisibility comes and goes. Beyond, steps double until one works, and the place
+    where it began to work is found by halving: sizes that fit once go on fitting.
+    """
+
+    def value(distance: int) -> Any:
+        return _shifted(arguments[name], step * distance)
+
+    def works(distance: int) -> bool:
+        return _works(formula, {**arguments, name: value(distance)})
+
+    for distance in range(1, NEAR + 1):
+        if works(distance):
+            return value(distance)
+    farthest = FARTHEST if step > 0 else _smallest(arguments[name]) - 1
+    failing = working = NEAR
+    while not works(working):
+        if working >= farthest:
+            return None
+        failing, working = working, min(2 * working, farthest)
+    while working - failing > 1:
+        middle = (failing + working) // 2
+        failing, working = (failing, middle) if works(middle) else (middle, working)
+    return value(working)
+
+
+def _smallest(value: Any) -> int:
+    """The smallest number in it."""
+    return min(_smallest(item) for item in value) if isinstance(value, (tuple, list)) else value
 
 
 def _shifted(value: Any, distance: int) -> Any:

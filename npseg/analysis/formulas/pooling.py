@@ -113,6 +113,33 @@ def avg_pool2d(
     return concluded("avg_pool2d", work, flops=flops, memory=memory, channels=C, output_size=output_size)
 
 
+def global_avg_pool2d(channels: int, input_size: Size = IMAGE_SIZE, *, dtype: str = "float32") -> Cost:
+    """What global average pooling costs: H*W - 1 additions and a division for each channel.
+
+    Args:
+        channels: C.
+        input_size: (H, W), all of it one window.
+        dtype: of the maps, float32 or float64.
+
+    Returns:
+        The counts for one image.
+
+    Raises:
+        TypeError, ValueError: arguments are not of this form.
+
+    >>> cost = global_avg_pool2d(1024, (7, 7))
+    >>> cost.flops, cost.output_size
+    (50176, (1, 1))
+    """
+    work = Derivation()
+    C = work.given("C", checks.integer(channels, "channels", at_least=1), "channels")
+    H, W = given_size(work, checks.size(input_size, "input_size"))
+    _nothing_learned(work)
+    flops = work.derive("FLOPs", H * W * C, "H*W - 1 additions and a division for each channel")
+    memory = activations(work, C, dtype)
+    return concluded("global_avg_pool2d", work, flops=flops, memory=memory, channels=C, output_size=(1, 1))
+
+
 def _windows(work: Derivation, asked: Window, window: Window, size: Size, *, rounded_up: bool) -> Term:
     """H_out*W_out."""
     given_size(work, size)
