@@ -90,7 +90,7 @@ def test_the_flags_say_how(capsys, words, shape):
         (["conv2d", "--scale", "2"], "scale has no meaning for conv2d, which takes input_size, kernel_size"),
         (["conv2d", "--kernel", "5"], "weight must fit the padded input"),
         (["conv2d", "--kernel", "1", "2", "3"], "needs one or two numbers, got 3"),
-        (["conv2d", "--padding", "full"], "numbers from 0, "same" or "valid", got full"),
+        (["conv2d", "--padding", "full"], 'numbers from 0, "same" or "valid", got full'),
         (["conv2d", "--groups", "2"], "groups must divide 1 channels and 1 out_channels, got 2"),
         (["conv2d", "--view", "zero_stuffed"], "view must be one of"),
         (["deconvolve2d", "--view", "gather"], "view has no meaning for deconvolve2d"),
