@@ -22,6 +22,8 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 
+from npseg import buffers
+
 NAP = 0.02
 """Seconds between two turns. Threads that wait for work spin for some milliseconds before they sleep."""
 
@@ -104,12 +106,13 @@ def _serve(pipe: Connection, place: str, arguments: Sequence[Any]) -> None:
     module, _, name = place.partition(":")
     served, error = _attempt(lambda: getattr(importlib.import_module(module), name)(*arguments))
     pipe.send((None, error))
-    while error is None:
-        try:
-            method, arguments = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(_attempt(lambda: getattr(served, method)(*arguments)))  # noqa: B023 (called at once)
+    with buffers.reused():  # npseg's memory lasts from turn to turn, as in training from step to step
+        while error is None:
+            try:
+                method, arguments = pipe.recv()
+            except EOFError:
+                return
+            pipe.send(_attempt(lambda: getattr(served, method)(*arguments)))  # noqa: B023 (called at once)
 
 
 def _attempt(action: Callable[[], Any]) -> tuple[Any, str | None]:

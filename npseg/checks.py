@@ -4,7 +4,8 @@ Every check takes the argument's name, so that the error can say what was wrong,
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -112,12 +113,18 @@ def floats(value: Any, name: str, axes: str) -> Array:
 
 def check_axes(value: Array, name: str, axes: str) -> None:
     """The number of dimensions that `axes` names, none but N empty."""
-    names = axes.strip("()").replace(" ", "").rstrip(",").split(",")
+    names = _axis_names(axes)
     if value.ndim != len(names):
         raise ValueError(f"{name} must have {len(names)} dimensions {axes}, got {value.ndim}: shape {value.shape}")
-    for axis, length in zip(names, value.shape, strict=True):
-        if axis != "N" and length < 1:
-            raise ValueError(f"{name} must have at least 1 entry along {axis} of {axes}, got shape {value.shape}")
+    if not value.size:
+        for axis, length in zip(names, value.shape, strict=True):
+            if axis != "N" and length < 1:
+                raise ValueError(f"{name} must have at least 1 entry along {axis} of {axes}, got shape {value.shape}")
+
+
+@cache
+def _axis_names(axes: str) -> list[str]:
+    return axes.strip("()").replace(" ", "").rstrip(",").split(",")
 
 
 def indices(value: Any, name: str, axes: str) -> Array:
@@ -142,15 +149,16 @@ def float_dtype(value: Any, name: str) -> np.dtype[Any]:
 
 def same_dtype(**arrays: Array | None) -> None:
     """All float arrays of one call share one dtype: mixing would silently cost memory or precision."""
-    dtypes = {name: value.dtype for name, value in arrays.items() if value is not None}
-    if len(set(dtypes.values())) > 1:
+    if len({value.dtype for value in arrays.values() if value is not None}) > 1:
+        dtypes = {name: value.dtype for name, value in arrays.items() if value is not None}
         found = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
         raise TypeError(f"all float arrays of one call must share one dtype, got {found}")
 
 
-def shape(value: Array, name: str, expected: tuple[int, ...], reason: str = "") -> None:
-    """Exactly this shape; `reason` may show where it comes from, formula and numbers."""
+def shape(value: Array, name: str, expected: tuple[int, ...], reason: str | Callable[[], str] = "") -> None:
+    """Exactly this shape; `reason` may show where it comes from, formula and numbers, and may first be written then."""
     if value.shape != expected:
+        reason = reason if isinstance(reason, str) else reason()
         raise ValueError(f"{name} must have shape {expected}{reason and f' ({reason})'}, got {value.shape}")
 
 
@@ -159,8 +167,8 @@ def fits_memory(dimensions: Sequence[int], itemsize: int, name: str, what: str =
 
     An empty batch counts as one image: what is computed along the other axes is no smaller for it.
     """
-    dimensions = tuple(int(length) for length in dimensions)
-    needed = itemsize * math.prod(max(length, 1) for length in dimensions)
+    dimensions = tuple([int(length) for length in dimensions])
+    needed = itemsize * math.prod([max(length, 1) for length in dimensions])
     if needed > BYTES_LIMIT:
         raise ValueError(
             f"{name} asks for too much memory: {what} {dimensions} would take {needed:,} bytes, "

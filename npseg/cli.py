@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict`.
+"""The command line: `npseg train | evaluate | predict | summary | formula | explain | explore`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -6,10 +6,12 @@ Parsing, calling, printing. What takes time to import is imported by the command
 import argparse
 import json
 import os
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
     from npseg.data import Dataset
     from npseg.nn.graph import Graph
     from npseg.training.run import Run
+
+FORMULA_FLAGS = {
+    **dict.fromkeys(("in_channels", "in_features", "channels"), "--in"),
+    **dict.fromkeys(("out_channels", "out_features"), "--out"),
+    "kernel_size": "--kernel",
+}
+"""Flags of `npseg formula` that are named otherwise than the arguments they stand for."""
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
@@ -76,7 +85,7 @@ def _fail(command: Any, message: object, status: int) -> int:
     return status
 
 
-# The three commands
+# The commands
 
 
 def train(options: argparse.Namespace) -> int:
@@ -143,6 +152,137 @@ def predict(options: argparse.Namespace) -> int:
             pictures.write_label_map(label_path, labels, task.colors)
             pictures.write_image(overlay_path, pictures.overlay(image, labels, task.colors))
             print(f"{label_path} {overlay_path}")
+    return 0
+
+
+def summary(options: argparse.Namespace) -> int:
+    """Print what a network consists of, or why it crops where it does."""
+    from npseg import analysis
+
+    if options.input_range and not options.explain:
+        raise UsageError("--input-range has a meaning with --explain crops alone")
+    if options.explain and (options.json or options.csv or options.markdown):
+        raise UsageError("--explain is text, it cannot come with --json, --csv or --markdown")
+    model, size = _declared_network(options)
+    if options.explain:
+        print(
+            analysis.explain_crops(model, size, **({"input_range": options.input_range} if options.input_range else {}))
+        )
+        return 0
+    counted = analysis.summary(model, size, convention=options.convention)
+    if options.csv:
+        print(analysis.as_csv(counted), end="")
+    else:
+        write = analysis.as_json if options.json else analysis.markdown if options.markdown else analysis.text
+        print(write(counted))
+    return 0
+
+
+def formula(options: argparse.Namespace) -> int:
+    """Print what an operation costs, or draw what operations cost and see."""
+    if options.figures is not None:
+        return _draw_costs(options)
+    from npseg.analysis import formulas
+
+    if options.operation is None:
+        raise UsageError(f"needs an operation, one of {', '.join(formulas.OPERATIONS)}, or --figures")
+    operation = formulas.named(options.operation)
+    cost = operation(**_formula_arguments(options, operation))
+    print(json.dumps(cost.as_dict(), indent=2) if options.json else cost.explain())
+    return 0
+
+
+def _draw_costs(options: argparse.Namespace) -> int:
+    """The three figures, in a folder that is made where it is missing."""
+    if options.json or any(
+        value is not None for name, value in vars(options).items() if name not in ("figures", "json")
+    ):
+        raise UsageError("--figures draws the same whatever else is asked for, it takes no operation and no other flag")
+    from npseg.teaching.figures import costs, effective
+
+    folder = options.figures
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, draw in (
+        ("costs.png", costs.costs),
+        ("fields.png", effective.parameters_against_field),
+        ("effective_fields.png", effective.effective_fields),
+    ):
+        draw(folder / name)
+        print(folder / name)
+    return 0
+
+
+def _formula_arguments(options: argparse.Namespace, operation: Callable[..., Any]) -> dict[str, Any]:
+    """The flags by the names that the formula has for them; those it does not take, or misses, are refused."""
+    takes = {
+        FORMULA_FLAGS.get(name, _flag(name)): argument for name, argument in signature(operation).parameters.items()
+    }
+    given = {_flag(name): value for name, value in vars(options).items() if value is not None}
+    given = {flag: value for flag, value in given.items() if flag not in ("--operation", "--json", "--figures")}
+    for flag in given:
+        if flag not in takes:
+            raise UsageError(f"{options.operation} takes no {flag}; it takes {', '.join(takes)}")
+    for flag, argument in takes.items():
+        if argument.default is argument.empty and flag not in given:
+            raise UsageError(f"{options.operation} needs {flag}")
+    return {takes[flag].name: value for flag, value in given.items()}
+
+
+# What `summary` counts
+
+
+def _declared_network(options: argparse.Namespace) -> tuple["Graph", tuple[int, int]]:
+    """The network that a name, a run or a file stands for, and the size of image to count it at."""
+    from npseg.models import NAMES, load, named
+
+    if options.network not in NAMES and Path(options.network).exists():
+        from npseg.training import checkpoints
+
+        for name in ("backbone", "classes", "form"):
+            if getattr(options, name) is not None:
+                raise UsageError(f"{_flag(name)} has no meaning for a network that was trained already")
+        if options.input_size is None:
+            raise UsageError("--input-size must be given for a network from a file")
+        return load(checkpoints.locate(Path(options.network))), options.input_size
+    try:
+        model, size = named(options.network, backbone=options.backbone, classes=options.classes, form=options.form)
+    except ValueError as error:
+        raise UsageError(error) from error
+    return model, options.input_size or size
+
+
+def explain(options: argparse.Namespace) -> int:
+    """Draw a step of an operation in the terminal, or its steps as a picture."""
+    from npseg.teaching import demonstration, text
+
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    picture, shown, every = given.pop("figure", None), given.pop("step", None), given.pop("all")
+    try:
+        trace = demonstration.demonstrate(**given)
+    except (TypeError, ValueError) as error:
+        raise UsageError(error) from error
+    if shown is not None and shown >= len(trace):
+        raise UsageError(f"--step must lie in 0 ... {len(trace) - 1}, got {shown}")
+    if picture is not None:
+        from npseg.teaching.figures import export
+
+        export.write(trace, picture, step=shown)
+        print(f"Figure: {picture}")
+        return 0
+    for step in range(len(trace)) if every else [shown or 0]:
+        drawn = text.step_text(trace, step, width=shutil.get_terminal_size((100, 24)).columns)
+        print(text.coloured(drawn) if sys.stdout.isatty() else drawn, end="\n\n" if every else "\n")
+    return 0
+
+
+def explore(options: argparse.Namespace) -> int:
+    """Write the explorer and open it; where there is no browser, say where it is all the same."""
+    from npseg.teaching import explorer
+
+    explorer.write(options.output)
+    print(f"Explorer: {options.output}", flush=True)
+    if not options.no_open and not explorer.show(options.output):
+        print("No browser was found here: open the file in one.")
     return 0
 
 
@@ -343,4 +483,12 @@ def _engine_summary() -> str:
     return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")
 
 
-COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "summary": summary,
+    "formula": formula,
+    "explain": explain,
+    "explore": explore,
+}

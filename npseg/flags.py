@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 WINOGRAD = ("off", "f2", "f4")
+CONVENTIONS = ("npseg", "exact", "fvcore", "torchinfo", "ptflops", "thop", "torch")
 SHAPES = "shapes"
 SHAPES_COUNT = {"train": 5000, "val": 200}
 
@@ -41,6 +42,22 @@ COMMON_DEFAULTS: dict[str, Any] = {
     "checkpoint_every": 100,
 }
 """What `npseg train` does where it is not told otherwise."""
+
+EXPLAINED = (
+    "conv2d",
+    "depthwise_conv2d",
+    "separable_conv2d",
+    "conv_transpose2d",
+    "max_pool2d",
+    "avg_pool2d",
+    "max_unpool2d",
+    "nearest_unpool2d",
+    "bed_of_nails_unpool2d",
+    "resize_bilinear",
+    "deconvolve2d",
+    "cross_entropy2d",
+)
+"""The operations that `npseg explain` knows."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -83,6 +100,41 @@ def make_parser() -> argparse.ArgumentParser:
             help="segment images",
             description="Write STEM_label.png (a palette PNG whose bytes are class ids) and STEM_overlay.png for each "
             "image, of any size.",
+        )
+    )
+    _add_summary(
+        commands.add_parser(
+            "summary",
+            help="count a network, layer by layer",
+            description="Print each layer's output shape, window, parameters, multiply-accumulates, memory, receptive "
+            "field, effective stride and offset, and the totals, from the network's declaration: nothing is computed "
+            "and no weight is allocated.",
+        )
+    )
+    _add_formula(
+        commands.add_parser(
+            "formula",
+            help="what one operation costs, derived step by step",
+            description="Print an operation's parameters, multiply-accumulates, FLOPs, output size and memory, each "
+            "as formula, with numbers, and as value. Operations: conv2d, dilated, depthwise, separable, transposed, "
+            "linear, max-pool, avg-pool, global-avg-pool, max-unpool, nearest, bed-of-nails, bilinear, batch-norm, or "
+            "a name of npseg.ops such as conv_transpose2d. Where sizes do not fit, the nearest that do are named.",
+        )
+    )
+    _add_explain(
+        commands.add_parser(
+            "explain",
+            help="show an operation step by step",
+            description="Draw a step of an operation in the terminal, on small whole numbers: its window, its line of "
+            "the sparse matrix, and the sum. With --figure, as a picture.",
+        )
+    )
+    _add_explore(
+        commands.add_parser(
+            "explore",
+            help="try the operations out in a browser",
+            description="Write one HTML file in which convolutions, pools, unpoolings and interpolation can be tried "
+            "out step by step, forward and backward, and open it. It needs no network.",
         )
     )
     return parser
@@ -309,6 +361,175 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     _add_engine(parser)
 
 
+def _add_summary(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg summary`."""
+    parser.set_defaults(command="summary")
+    parser.add_argument(
+        "network",
+        metavar="NAME_OR_RUN",
+        help="vgg16, alexnet, googlenet, fcn8s, ... (an unknown name lists all), a run's folder or an .npz file",
+    )
+    parser.add_argument(
+        "--backbone", metavar="NAME", help="what an FCN is built on: vgg11 ... vgg19 or caffenet (default: vgg16)"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the image (default: the one that the named network was made for)",
+    )
+    parser.add_argument(
+        "--classes", type=_positive, metavar="N", help="how many (default: 1000 of a classifier, 21 of the others)"
+    )
+    parser.add_argument("--form", choices=("same", "paper"), help="of an FCN, as in npseg train (default: paper)")
+    parser.add_argument(
+        "--convention",
+        choices=CONVENTIONS,
+        default=CONVENTIONS[0],
+        help="what counts as a multiply-accumulate: npseg's own rule, exact (without multiplications by padding), or "
+        "what a tool prints, its mistakes included (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--explain",
+        choices=("crops",),
+        help="instead of the table, show step by step why an FCN crops where it does, and which padding suffices",
+    )
+    parser.add_argument(
+        "--input-range",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("SMALLEST", "LARGEST"),
+        help="heights and widths for which --explain crops finds the least padding (default: 1 500)",
+    )
+    written = parser.add_mutually_exclusive_group()
+    written.add_argument("--json", action="store_true", help="print one JSON object")
+    written.add_argument("--csv", action="store_true", help="print one line of values for each layer")
+    written.add_argument("--markdown", action="store_true", help="print a Markdown table")
+
+
+def _add_formula(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg formula`. None stands for "not given": what an operation does not take is refused."""
+    parser.set_defaults(command="formula")
+    parser.add_argument("operation", nargs="?", metavar="OPERATION", help="which one; see above")
+    parser.add_argument("--in", type=_positive, metavar="C", help="input channels (of linear: features)")
+    parser.add_argument("--out", type=_positive, metavar="M", help="output channels (of linear: features)")
+    for flag, meaning in (
+        ("--kernel", "its size: one number, or height and width, as with the next four"),
+        ("--stride", "(default: 1; of a pool: the kernel size)"),
+        ("--dilation", "(default: 1)"),
+        ("--output-padding", "rows and columns added at the end of a transposed convolution's output (default: 0)"),
+        ("--scale", "of an upsampling: output size over input size"),
+    ):
+        parser.add_argument(flag, type=_not_negative, nargs="+", action=_OneOrTwo, metavar="N", help=meaning)
+    parser.add_argument(
+        "--padding",
+        nargs="+",
+        action=_Padding,
+        metavar="P",
+        help='one number, height and width, top bottom left right, "valid" or "same" (default: 0)',
+    )
+    parser.add_argument("--groups", type=_positive, metavar="G", help="(default: 1)")
+    parser.add_argument("--multiplier", type=_positive, metavar="M", help="depthwise filters per channel (default: 1)")
+    parser.add_argument(
+        "--input-size",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("HEIGHT", "WIDTH"),
+        help="(default: 224 224)",
+    )
+    parser.add_argument(
+        "--output-size",
+        type=_positive,
+        nargs=2,
+        action=_Tuple,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of max-unpool and bilinear, in place of --scale",
+    )
+    parser.add_argument("--bias", action=argparse.BooleanOptionalAction, help="(default: --bias)")
+    parser.add_argument("--ceil-mode", action="store_true", default=None, help="round a pool's output size up")
+    parser.add_argument("--dtype", choices=("float32", "float64"), help="of the maps (default: float32)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="FOLDER",
+        help="instead of a derivation, draw costs.png (full, depthwise and separable convolutions against channels and "
+        "kernel size), fields.png (parameters against receptive field, dense, stacked and dilated) and "
+        "effective_fields.png (what one output really sees); takes no other flag",
+    )
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg explain`. None stands for the operation's own default."""
+    parser.set_defaults(command="explain")
+    parser.add_argument("operation", choices=EXPLAINED, metavar="OPERATION", help=f"one of {', '.join(EXPLAINED)}")
+    steps = parser.add_mutually_exclusive_group()
+    steps.add_argument("--step", type=_not_negative, metavar="N", help="which step, from 0 (default: the first)")
+    steps.add_argument("--all", action="store_true", help="every step")
+    parser.add_argument("--backward", action="store_true", help="the backward pass")
+    parser.add_argument(
+        "--view",
+        choices=("gather", "scatter", "zero_stuffed"),
+        help="a step for each output, for each input, or (conv_transpose2d) as a convolution of the zero-stuffed input",
+    )
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="FILE",
+        help="write a picture instead: a PNG of the step, or of all where none is named, or a GIF that plays them",
+    )
+
+    sizes = parser.add_argument_group("sizes and numbers")
+    for flag, words, least in (
+        ("--input-size", "of the input", 1),
+        ("--output-size", "of resize_bilinear's output", 1),
+        ("--kernel", "kernel size", 1),
+        ("--stride", "pixels from one window to the next", 1),
+        ("--dilation", "pixels from one tap to the next", 1),
+        ("--output-padding", "of conv_transpose2d", 0),
+        ("--scale", "of an unpooling", 1),
+    ):
+        sizes.add_argument(
+            flag,
+            dest="kernel_size" if flag == "--kernel" else flag[2:].replace("-", "_"),
+            type=_positive if least else _not_negative,
+            nargs="+",
+            action=_Pair,
+            metavar="N",
+            help=f"{words}: one number for both axes, or height and width",
+        )
+    sizes.add_argument(
+        "--padding", nargs="+", action=_Padding, metavar="N", help="one number, height and width, valid, or same"
+    )
+    for flag, words in (
+        ("--groups", "of the channels"),
+        ("--channels", "of the input"),
+        ("--out-channels", "of the output"),
+    ):
+        sizes.add_argument(flag, type=_positive, metavar="N", help=words)
+    sizes.add_argument("--seed", type=_not_negative, default=0, metavar="N", help="of the numbers (default: 0)")
+    sizes.add_argument("--regularization", type=float, metavar="R", help="of deconvolve2d")
+    sizes.add_argument("--ceil-mode", action="store_true", default=None, help="of the pools")
+    sizes.add_argument("--align-corners", action="store_true", default=None, help="of resize_bilinear")
+
+
+def _add_explore(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg explore`."""
+    parser.set_defaults(command="explore")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("explorer.html"),
+        metavar="FILE",
+        help="where to write (default: %(default)s)",
+    )
+    parser.add_argument("--no-open", action="store_true", help="write the file and leave the browser alone")
+
+
 def _add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "network", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder (its best.npz is taken) or an .npz file"
@@ -335,6 +556,45 @@ class _Tuple(argparse.Action):
     def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
         """Keep the numbers."""
         setattr(namespace, self.dest, tuple(values))
+
+
+class _Pair(argparse.Action):
+    """One number for both axes, or two, as (height, width)."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Keep the pair."""
+        if len(values) > 2:
+            parser.error(f"argument {option_string}: needs one or two numbers, got {len(values)}")
+        setattr(namespace, self.dest, (values[0], values[-1]))
+
+
+class _OneOrTwo(argparse.Action):
+    """One number, or a height and a width."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Keep the number or the pair."""
+        if len(values) > 2:
+            parser.error(f"argument {option_string}: needs one number or height and width, got {_words(values)}")
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else tuple(values))
+
+
+class _Padding(argparse.Action):
+    """One number, a height and a width, all four sides, or a word."""
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: Any = None) -> None:
+        """Keep the padding in the form that `npseg.ops` takes."""
+        padding: Any = values[0] if values in (["same"], ["valid"]) else None
+        if padding is None:
+            try:
+                numbers = tuple(_not_negative(value) for value in values)
+                padding = {1: numbers[:1], 2: numbers, 4: (numbers[:2], numbers[2:])}[len(numbers)]
+            except (ValueError, KeyError, argparse.ArgumentTypeError):
+                parser.error(
+                    "argument --padding: needs one, two (height and width) or four (top bottom left right) numbers "
+                    f'from 0, "same" or "valid", got {" ".join(values)}'
+                )
+            padding = padding[0] if len(padding) == 1 else padding
+        setattr(namespace, self.dest, padding)
 
 
 class _ClassWeights(argparse.Action):

@@ -14,11 +14,11 @@ past this file they do not exist.
     output padding p of a transposed convolution: `after` shrinks by p
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from typing import Any, Self, TypeAlias
+from functools import cached_property, lru_cache, wraps
+from typing import Any, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -30,7 +30,15 @@ Pair: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = int | str | Sequence[int] | Sequence[Sequence[int]]
 Sides: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
 
+Arguments = ParamSpec("Arguments")
+Made = TypeVar("Made")
+
 AXIS_NAMES = ("height", "width")
+
+OUTPUT_FORMULA = "((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1"
+"""A convolution's or pool's output size in words, to be rounded by what stands before it: floor or ceil."""
+TRANSPOSED_FORMULA = "(input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding"
+"""A transposed convolution's output size in words; output padding counts as padding taken away."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,10 @@ class Axis:
                 spans.append((kernel, slice(start, stop), pixels))
         return spans
 
+    def real_taps(self, size: int, outputs: int) -> int:
+        """How many taps of `outputs` outputs together fall on a line of `size` pixels."""
+        return sum(windows.stop - windows.start for _, windows, _ in self.spans(size, outputs))
+
     def _live_taps(self, size: int, outputs: int) -> Sequence[int]:
         """The taps that can reach a real pixel at all: few, even where a giant kernel lies mostly on padding."""
         if self.kernel_size <= size + outputs:
@@ -113,6 +125,15 @@ class Axis:
     def from_output(self, first: int) -> Self:
         """The same axis counted from output number `first`."""
         return replace(self, before=self.before - first * self.stride)
+
+    def over_zero_stuffed(self) -> Self:
+        """The axis by which a plain convolution, kernel reversed, makes the transposed convolution's output.
+
+        It slides over the line of pixels `stride` apart with zeros between them; its padding is below 0 where the
+        transposed convolution crops more than a kernel.
+        """
+        reach = self.extent - 1
+        return replace(self, stride=1, before=reach - self.before, after=reach - self.after)
 
     def on_padding(self) -> Self:
         """The same axis over the padded line, whose padding counts as pixels."""
@@ -163,6 +184,10 @@ class Window:
         }
         return max(contributions, key=lambda name: contributions[name])
 
+    def over_zero_stuffed(self) -> Self:
+        """The window over the zero-stuffed map that makes the transposed convolution's output."""
+        return replace(self, rows=self.rows.over_zero_stuffed(), columns=self.columns.over_zero_stuffed())
+
     def from_row(self, first: int) -> Self:
         """The same window counted from output row `first`."""
         return replace(self, rows=self.rows.from_output(first))
@@ -181,6 +206,29 @@ def parse_padding(padding: Any) -> Sides | str:
     return (height, height), (width, width)
 
 
+def _remembered(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
+    """Keep what was made from plain arguments: a training step asks for the same windows again and again.
+
+    Plain are numbers, words and tuples of numbers that are exactly that: True equals 1, but must be refused where 1 is
+    right, so it must not find what was made for 1.
+    """
+    kept = lru_cache(maxsize=1024, typed=True)(make)
+
+    @wraps(make)
+    def remembering(*arguments: Arguments.args, **named: Arguments.kwargs) -> Made:
+        is_kept = all(map(_is_plain, (*arguments, *named.values())))
+        return (cast("Callable[Arguments, Made]", kept) if is_kept else make)(*arguments, **named)
+
+    return remembering
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:
+        return set(map(type, value)) == {int}
+    return value is None or type(value) in (int, str, bool)
+
+
+@_remembered
 def convolution_window(
     kernel_size: Pair,
     input_size: Size,
@@ -222,6 +270,7 @@ def _same_padding(axis: Axis, size: int) -> tuple[int, int]:
     return total // 2, total - total // 2
 
 
+@_remembered
 def pooling_window(
     kernel_size: Pair,
     input_size: Size,
@@ -254,6 +303,7 @@ def _ceil_axis(axis: Axis, size: int, name: str) -> Axis:
     return replace(axis, after=(outputs - 1) * axis.stride + axis.extent - size - axis.before)
 
 
+@_remembered
 def transposed_window(
     kernel_size: Pair,
     input_size: Size,
@@ -290,8 +340,7 @@ def _check_output(axis: Axis, size: int, outputs: int, name: str, argument: str,
     if outputs < 1:
         raise ValueError(
             f"{argument} must fit the padded input, got kernel_size {axis.kernel_size} along the {name}: output = "
-            f"{rounding}((input + padding - (dilation * (kernel_size - 1) + 1)) / stride) + 1 = "
-            f"{axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
+            f"{rounding}{OUTPUT_FORMULA} = {axis.output_formula(size, rounding)} = {outputs}, which must be at least 1"
         )
 
 
@@ -299,8 +348,8 @@ def _check_transposed(axis: Axis, size: int, name: str) -> None:
     if axis.input_size(size) < 1:
         raise ValueError(
             f"padding must leave an output, got ({axis.before}, {axis.after}) along the {name} (less output_padding): "
-            f"output = (input - 1) * stride + dilation * (kernel_size - 1) + 1 - padding = "
-            f"{axis.input_formula(size)} = {axis.input_size(size)}, which must be at least 1"
+            f"output = {TRANSPOSED_FORMULA} = {axis.input_formula(size)} = {axis.input_size(size)}, which must be at "
+            f"least 1"
         )
 
 
@@ -320,6 +369,22 @@ def check_real_pixels(window: Window, input_size: Size) -> None:
 def ceil_divide(a: int, b: int) -> int:
     """The quotient, rounded up."""
     return -(-a // b)
+
+
+class Coordinates(Protocol):
+    """What is known of the pixels of one axis of a map, and how each kind of layer changes it."""
+
+    def through(self, axis: Axis) -> Self:
+        """After a convolution or pool with this window."""
+
+    def back_through(self, axis: Axis) -> Self:
+        """After a transposed convolution with this window."""
+
+    def cropped(self, offset: int) -> Self:
+        """After the first `offset` pixels were cut off."""
+
+    def resized(self, size: int, outputs: int, *, align_corners: bool) -> Self:
+        """After linear interpolation from `size` pixels to `outputs`."""
 
 
 @dataclass(frozen=True)
@@ -348,6 +413,13 @@ class AffineMap:
     def cropped(self, offset: int) -> "AffineMap":
         """After the first `offset` pixels were cut off."""
         return AffineMap(self.scale, self.offset + self.scale * offset)
+
+    def resized(self, size: int, outputs: int, *, align_corners: bool) -> "AffineMap":
+        """After linear interpolation from `size` pixels to `outputs`, which samples as `npseg.ops.resize_bilinear`."""
+        if align_corners:
+            return AffineMap(self.scale * Fraction(size - 1, max(outputs - 1, 1)), self.offset)
+        ratio = Fraction(size, outputs)
+        return AffineMap(self.scale * ratio, self.offset + self.scale * (ratio - 1) / 2)
 
     def crop_to(self, other: "AffineMap") -> int:
         """How many pixels to cut off at the start so that this map lies on `other`'s pixels.

@@ -595,7 +595,7 @@ def test_data_that_has_moved_away_is_named(tmp_path, capsys):
 # The command as a process
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"], ["explore"]])
 def test_help_is_quick_and_needs_no_heavy_module(command):
     code = (
         "import sys; from npseg import cli\n"

@@ -31,6 +31,7 @@ def fcn(
     *,
     form: str = "same",
     train_upsampling: str | None = None,
+    last_kernel_size: int | None = None,
     seed: int | None = None,
 ) -> Graph:
     """A segmentation network on top of a classification network.
@@ -45,6 +46,7 @@ def fcn(
             "paper" pads conv1_1 by 100, leaves fc6 unpadded, and crops so that maps are aligned, as the authors did.
         train_upsampling: which of the bilinear upsamplers learn: "all" (the default of "same"), "intermediate" (all but
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
+        last_kernel_size: of the last upsampler; None is twice its factor. The authors' FCN-AlexNet has 63 for 32.
         seed: of the new layers' weights; None is the backbone's.
 
     Returns:
@@ -68,6 +70,8 @@ def fcn(
     if train_upsampling is None:
         train_upsampling = "all" if form == "same" else "none"
     train_upsampling = checks.choice(train_upsampling, "train_upsampling", TRAIN_UPSAMPLING)
+    if last_kernel_size is not None:
+        last_kernel_size = checks.integer(last_kernel_size, "last_kernel_size", at_least=stride)
 
     builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels)
     map_name = builder.scored()
@@ -77,7 +81,7 @@ def fcn(
     if stride == 8:
         map_name = builder.enlarged(map_name, "upscore_pool4", 2)
         map_name = builder.joined(map_name, "pool3", stride * 2)
-    map_name = builder.enlarged(map_name, "upscore" if stride == 32 else f"upscore{stride}", stride)
+    map_name = builder.enlarged(map_name, "upscore" if stride == 32 else f"upscore{stride}", stride, last_kernel_size)
     builder.cropped(map_name, IMAGE, "score")
 
     model = Graph(
@@ -119,11 +123,12 @@ class _Builder:
         """One channel a class, by a 1x1 convolution that starts at zero."""
         return self.add(name, Conv2d(self.channels(source), self.classes, 1, initialiser="zeros"), source)
 
-    def enlarged(self, source: str, name: str, factor: int) -> str:
+    def enlarged(self, source: str, name: str, factor: int, kernel_size: int | None = None) -> str:
         """A transposed convolution that starts as bilinear interpolation."""
         self.upsamplers.append(name)
         padding = factor // 2 if self.form == "same" else 0
-        return self.add(name, ConvTranspose2d(self.classes, self.classes, 2 * factor, factor, padding=padding), source)
+        taps = 2 * factor if kernel_size is None else kernel_size
+        return self.add(name, ConvTranspose2d(self.classes, self.classes, taps, factor, padding=padding), source)
 
     def joined(self, coarse: str, pool: str, stride: int) -> str:
         """The scores of a pool's map added to the coarser scores, both on the same pixels.

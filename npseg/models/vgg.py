@@ -14,11 +14,18 @@ from numpy.typing import DTypeLike
 
 from npseg import checks
 from npseg.geometry import Size
-from npseg.nn import Conv2d, Dropout, Flatten, Graph, Layer, Linear, MaxPool2d, Node, ReLU
-from npseg.nn.graph import IMAGE
+from npseg.models.chains import NamedLayer, activation, chain, convolutional_head, dense_head
+from npseg.nn import Conv2d, Graph, MaxPool2d, Node
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
+VGG_DEPTHS = {
+    "vgg11": (1, 1, 2, 2, 2),
+    "vgg13": (2, 2, 2, 2, 2),
+    "vgg16": VGG16_DEPTHS,
+    "vgg19": (2, 2, 4, 4, 4),
+}
+"""The paper's configurations A, B, D and E, by the number of layers with weights; all have VGG16's widths."""
 
 
 def vgg(
@@ -53,13 +60,8 @@ def vgg(
     """
     nodes = _features(widths, depths, input_channels)
     channels, fc6 = widths[-1], checks.integer(fc6, "fc6", at_least=1)
-    head: list[tuple[str, Layer]] = [
-        ("fc6", Conv2d(channels, fc6, 7, padding="same")),
-        *_activation("6", dropout),
-        ("fc7", Conv2d(fc6, fc6, 1)),
-        *_activation("7", dropout),
-    ]
-    return Graph(_chain(nodes, head), input_channels=input_channels, seed=seed, dtype=dtype)
+    head = convolutional_head(channels, fc6, 7, dropout, padding="same")
+    return Graph(chain(head, nodes), input_channels=input_channels, seed=seed, dtype=dtype)
 
 
 def vgg_classifier(
@@ -96,43 +98,22 @@ def vgg_classifier(
     fc6, classes = checks.integer(fc6, "fc6", at_least=1), checks.integer(classes, "classes", at_least=1)
     size = checks.size(input_size, "input_size")
     features = Graph(nodes, input_channels=input_channels)
-    channels, height, width = features.shapes(size)["pool5"]
-    head: list[tuple[str, Layer]] = [
-        ("flatten", Flatten((channels, height, width))),
-        ("fc6", Linear(channels * height * width, fc6)),
-        *_activation("6", dropout),
-        ("fc7", Linear(fc6, fc6)),
-        *_activation("7", dropout),
-        ("fc8", Linear(fc6, classes)),
-    ]
-    return Graph(_chain(nodes, head), input_channels=input_channels, seed=seed, dtype=dtype)
+    head = dense_head(features.shapes(size)["pool5"], fc6, classes, dropout)
+    return Graph(chain(head, nodes), input_channels=input_channels, seed=seed, dtype=dtype)
 
 
 def _features(widths: Any, depths: Any, input_channels: int) -> list[Node]:
     """The five stages, from the image to pool5."""
     widths, depths = _five(widths, "widths"), _five(depths, "depths")
-    layers: list[tuple[str, Layer]] = []
+    layers: list[NamedLayer] = []
     channels = checks.integer(input_channels, "input_channels", at_least=1)
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
         for number in range(1, depth + 1):
             layers.append((f"conv{stage}_{number}", Conv2d(channels, width, 3, padding=1)))
-            layers.append((f"relu{stage}_{number}", ReLU()))
+            layers += activation(f"{stage}_{number}")
             channels = width
         layers.append((f"pool{stage}", MaxPool2d(2)))
-    return _chain([], layers)
-
-
-def _activation(number: str, dropout: float) -> list[tuple[str, Layer]]:
-    p = checks.number(dropout, "dropout", at_least=0.0, below=1.0)
-    return [(f"relu{number}", ReLU()), (f"drop{number}", Dropout(p))]
-
-
-def _chain(nodes: list[Node], layers: list[tuple[str, Layer]]) -> list[Node]:
-    """Nodes followed by layers, each taking the map before it."""
-    chained = list(nodes)
-    for name, layer in layers:
-        chained.append(Node(name, layer, (chained[-1].name if chained else IMAGE,)))
-    return chained
+    return chain(layers)
 
 
 def _five(values: Any, name: str) -> list[int]:

@@ -19,10 +19,9 @@ from npseg.geometry import AffineMap, Size
 from npseg.nn.initialisation import INITIALISERS
 from npseg.nn.layers import (
     LAYERS,
+    C,
     Conv2d,
     Conv2dReLU,
-    ConvTranspose2d,
-    Crop,
     Layer,
     Mode,
     ParameterSpec,
@@ -185,21 +184,26 @@ class Graph:
             shapes[node.name] = node.layer.output_shape(*(shapes[name] for name in node.inputs))
         return shapes
 
-    def coordinates(self) -> dict[str, tuple[AffineMap, AffineMap]]:
-        """Where the pixels of every map lie on the image, along its rows and its columns."""
-        maps = {IMAGE: (AffineMap(), AffineMap())}
+    def coordinates(self, input_size: Size | None = None) -> dict[str, tuple[AffineMap, AffineMap]]:
+        """Where the pixels of every map lie on the image, along its rows and its columns.
+
+        Args:
+            input_size: (H, W) of the image. Only layers that look at the whole map, resize it, or pad it to "same" at a
+                stride need it; without it the first leave coordinates alone, and "same" is that of stride 1.
+
+        Raises:
+            ValueError: a map is resized to another's size, and input_size was left out.
+        """
+        shapes = None if input_size is None else self.shapes(input_size)
+        return self.carried(AffineMap(), AffineMap(), shapes)
+
+    def carried(self, rows: C, columns: C, shapes: Mapping[str, Shape] | None = None) -> dict[str, tuple[C, C]]:
+        """What is known of the image's rows and columns, carried to every map along its first input."""
+        carried = {IMAGE: (rows, columns)}
         for node in self.nodes:
-            rows, columns = maps[node.inputs[0]]
-            axes = node.layer.axes()
-            if isinstance(node.layer, Crop):
-                top, left = checks.pair(node.layer.offset, "offset", at_least=0)
-                rows, columns = rows.cropped(top), columns.cropped(left)
-            elif axes is not None and isinstance(node.layer, ConvTranspose2d):
-                rows, columns = rows.back_through(axes[0]), columns.back_through(axes[1])
-            elif axes is not None:
-                rows, columns = rows.through(axes[0]), columns.through(axes[1])
-            maps[node.name] = rows, columns
-        return maps
+            inputs = () if shapes is None else tuple(shapes[name] for name in node.inputs)
+            carried[node.name] = node.layer.carry(*carried[node.inputs[0]], *inputs)
+        return carried
 
     # ----------------------------------------------------------------------------------------------- running it
 
@@ -279,11 +283,24 @@ class Graph:
 
     def _arrays_of(self, node: Node) -> dict[str, Array]:
         """One layer's parameters and buffers by their short names."""
-        own = {key: self.parameters[f"{node.name}.{key}"] for key in node.layer.parameter_specs()}
-        return own | {key: self.buffers[f"{node.name}.{key}"] for key in node.layer.buffer_specs()}
+        parameters, buffers = self._own_names[node.name]
+        own = {key: self.parameters[name] for key, name in parameters.items()}
+        return own | {key: self.buffers[name] for key, name in buffers.items()}
 
     def _own_trainable(self, node: Node) -> list[str]:
-        return [key for key in node.layer.parameter_specs() if f"{node.name}.{key}" in self.trainable]
+        parameters, _ = self._own_names[node.name]
+        return [key for key, name in parameters.items() if name not in self.frozen]
+
+    @cached_property
+    def _own_names(self) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
+        """For each node, the full names of its parameters and of its buffers by their short ones."""
+        return {
+            node.name: (
+                {key: f"{node.name}.{key}" for key in node.layer.parameter_specs()},
+                {key: f"{node.name}.{key}" for key in node.layer.buffer_specs()},
+            )
+            for node in self.nodes
+        }
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:

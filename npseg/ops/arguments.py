@@ -1,5 +1,6 @@
 """What the operations' argument checks have in common."""
 
+from collections.abc import Callable
 from typing import Any
 
 from npseg import checks
@@ -21,7 +22,7 @@ def size_of(x: Array) -> Size:
     return x.shape[2], x.shape[3]
 
 
-def gradient(value: Any, shape: tuple[int, ...], reason: str) -> Array:
+def gradient(value: Any, shape: tuple[int, ...], reason: str | Callable[[], str]) -> Array:
     """The gradient with respect to an operation's result, of exactly the result's shape."""
     grad = images(value, "grad")
     checks.shape(grad, "grad", shape, reason)

@@ -76,7 +76,7 @@ def _shifted(x: Any, axis: Any) -> tuple[Array, int]:
 
 
 class _Pixels(NamedTuple):
-    """The labelled pixels, (N, H, W) each: class ids and weights, both 0 where ignored, and which are kept."""
+    """The labelled pixels, (N, H, W) each: ids, classes even where ignored, weights, 0 there, and which count."""
 
     labels: Array
     weights: Array
@@ -230,14 +230,12 @@ def _checked_pixels(logits: Array, labels: Any, ignore_index: Any, class_weight:
     checks.shape(labels, "labels", (batch, height, width), "N, H, W of the logits")
     ignore_index = checks.integer(ignore_index, "ignore_index")
     kept = labels != ignore_index
-    _check_labels(labels, kept, classes, ignore_index)
-    safe = buffers.zeros(labels.shape, np.int64)
-    np.copyto(safe, labels, where=kept, casting="same_kind")
+    safe = _class_ids(labels, kept, classes, ignore_index)
     weights = buffers.empty(labels.shape, logits.dtype)
     weights[...] = kept
     if class_weight is not None:
         weights *= _checked_weight(class_weight, logits)[safe]
-    if not weights.any():
+    if not (kept if class_weight is None else weights).any():
         # Nothing counts, so that loss and gradient are 0 whatever the logits hold, NaN included.
         kept = np.zeros_like(kept)
     return _Pixels(safe, weights, kept)
@@ -249,6 +247,16 @@ def _checked_weight(class_weight: Any, logits: Array) -> Array:
     if not (np.isfinite(weight).all() and (weight >= 0).all()):
         raise ValueError(f"class_weight must be finite and at least 0, got {weight}")
     return weight
+
+
+def _class_ids(labels: Array, kept: Array, classes: int, ignore_index: int) -> Array:
+    """The labels as int64, 0 instead of an ignored one that is no class."""
+    if labels.size and labels.min() >= 0 and labels.max() < classes:
+        return labels.astype(np.int64, copy=False)
+    _check_labels(labels, kept, classes, ignore_index)
+    safe = buffers.zeros(labels.shape, np.int64)
+    np.copyto(safe, labels, where=kept, casting="same_kind")
+    return safe
 
 
 def _check_labels(labels: Array, kept: Array, classes: int, ignore_index: int) -> None:

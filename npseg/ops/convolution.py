@@ -291,9 +291,12 @@ def _check_result(x: Array, out_channels: int, window: Window) -> None:
 
 def output_gradient(grad: Any, batch: int, out_channels: int, window: Window, size: Size) -> Array:
     """A gradient shaped like y."""
-    shape = batch, out_channels, *window.output_size(size)
-    rows, columns = (axis.output_formula(length) for axis, length in zip(window.axes, size, strict=True))
-    return arguments.gradient(grad, shape, f"y's: N, C_out, {rows}, {columns}")
+
+    def formula() -> str:
+        rows, columns = (axis.output_formula(length) for axis, length in zip(window.axes, size, strict=True))
+        return f"y's: N, C_out, {rows}, {columns}"
+
+    return arguments.gradient(grad, (batch, out_channels, *window.output_size(size)), formula)
 
 
 EXAMPLES = [

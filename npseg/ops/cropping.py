@@ -31,7 +31,7 @@ def crop2d(x: Array, size: Size, offset: int | tuple[int, int]) -> Array:
     array([[[[1., 2., 3.]]]])
     """
     x = arguments.images(x)
-    (height, width), (top, left) = _rectangle(arguments.size_of(x), size, offset)
+    (height, width), (top, left) = rectangle(arguments.size_of(x), size, offset)
     checks.fits_memory((*x.shape[:2], height, width), x.itemsize, "x")
     return x[:, :, top : top + height, left : left + width].copy()
 
@@ -55,15 +55,19 @@ def crop2d_backward(grad: Array, input_size: Size, offset: int | tuple[int, int]
     """
     grad = arguments.images(grad, "grad")
     full = checks.size(input_size, "input_size")
-    (height, width), (top, left) = _rectangle(full, arguments.size_of(grad), offset)
+    (height, width), (top, left) = rectangle(full, arguments.size_of(grad), offset)
     arguments.result_fits((*grad.shape[:2], *full), grad, "grad", "input_size")
     grad_x = np.zeros((*grad.shape[:2], *full), grad.dtype)
     grad_x[:, :, top : top + height, left : left + width] = grad
     return grad_x
 
 
-def _rectangle(full: Size, size: Any, offset: Any) -> tuple[Size, Size]:
-    """A rectangle's size and place, within the map it is cut from."""
+def rectangle(full: Size, size: Any, offset: Any) -> tuple[Size, Size]:
+    """A rectangle's size and place, within the map it is cut from.
+
+    Raises:
+        TypeError, ValueError: arguments are not of this form, or the rectangle reaches outside.
+    """
     height, width = checks.size(size, "size")
     top, left = checks.pair(offset, "offset", at_least=0)
     if top + height > full[0] or left + width > full[1]:

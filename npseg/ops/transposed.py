@@ -189,10 +189,12 @@ def _geometry(
 
 def _gradient(grad: Any, batch: int, out_channels: int, window: Window, size: Size) -> Array:
     """A gradient shaped like y."""
-    rows, columns = (axis.input_formula(length) for axis, length in zip(window.axes, size, strict=True))
-    return arguments.gradient(
-        grad, (batch, out_channels, *window.input_size(size)), f"y's: N, C_out, {rows}, {columns}"
-    )
+
+    def formula() -> str:
+        rows, columns = (axis.input_formula(length) for axis, length in zip(window.axes, size, strict=True))
+        return f"y's: N, C_out, {rows}, {columns}"
+
+    return arguments.gradient(grad, (batch, out_channels, *window.input_size(size)), formula)
 
 
 EXAMPLES = [

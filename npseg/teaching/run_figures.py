@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR
+from npseg.data.dataset import VOID_COLOR
 from npseg.data.pictures import paint
-from npseg.files import write_whole
+from npseg.teaching.figures.export import write_png
+from npseg.teaching.figures.legend import draw_legend, legend_entries, legend_height
+from npseg.teaching.figures.style import BLUE, GREEN, ORANGE, RED, SKY, WIDTH, Picture
 
 METRICS = {
-    "pixel_accuracy": ("pixel accuracy", "#0072B2", "o"),
-    "mean_accuracy": ("mean accuracy", "#E69F00", "s"),
-    "mean_iu": ("mean IU", "#D55E00", "D"),
-    "frequency_weighted_iu": ("frequency weighted IU", "#009E73", "^"),
+    "pixel_accuracy": ("pixel accuracy", BLUE, "o"),
+    "mean_accuracy": ("mean accuracy", ORANGE, "s"),
+    "mean_iu": ("mean IU", RED, "D"),
+    "frequency_weighted_iu": ("frequency weighted IU", GREEN, "^"),
 }
 """Key in the log, name, colour and marker. The colours are Okabe and Ito's, which colour-blind readers can tell apart;
 the markers tell the lines apart without colour."""
@@ -33,9 +33,6 @@ BASELINES = {
     "majority": ("mean IU of the most frequent class", ":"),
     "position": ("mean IU of the most frequent class\nof each position", "--"),
 }
-
-WIDTH = 9.0
-"""Inches of either figure's width."""
 
 
 def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -> None:
@@ -52,7 +49,7 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
     """
     if not records:
         raise ValueError("records must hold at least one step of the run, got none")
-    _save(_curves_figure(records), path)
+    write_png(_curves_figure(records), path)
 
 
 def predictions(
@@ -79,19 +76,12 @@ def predictions(
     """
     if not samples:
         raise ValueError("samples must hold at least one image, got none")
-    if len(classes) != len(colors):
-        raise ValueError(f"classes and colors must be equally many, got {len(classes)} and {len(colors)}")
-    _save(_predictions_figure(samples, classes, colors, void_name, void_color), path)
+    write_png(_predictions_figure(samples, classes, colors, void_name, void_color), path)
 
 
-def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write the figure as a PNG with whatever reaches outside (a long name in a legend) included."""
-    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=120, bbox_inches="tight"))
-
-
-def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
+def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Picture:
     """Three panels above each other with the step as their common axis."""
-    figure = Figure(figsize=(WIDTH, 8), layout="constrained")
+    figure = Picture(figsize=(WIDTH, 8), layout="constrained")
     loss, metrics, rate = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.5))
     steps = [record["step"] for record in records]
     _draw_loss(loss, steps, _numbers(record["loss"] for record in records))
@@ -107,9 +97,9 @@ def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Figure:
 def _draw_loss(axes: Axes, steps: Sequence[int], losses: NDArray[np.float64]) -> None:
     """Each step's loss faintly, since single batches scatter, and the mean of the latest steps over it."""
     window = min(max(len(losses) // 50, 10), len(losses))
-    axes.plot(steps, losses, color="#56B4E9", alpha=0.5, linewidth=0.8, marker=_marker(steps), label="each step")
+    axes.plot(steps, losses, color=SKY, alpha=0.5, linewidth=0.8, marker=_marker(steps), label="each step")
     if window > 1:
-        axes.plot(steps, _latest_mean(losses, window), color="#0072B2", label=f"mean of the last {window} steps")
+        axes.plot(steps, _latest_mean(losses, window), color=BLUE, label=f"mean of the last {window} steps")
     axes.set(title="Training loss", ylabel="loss")
     _legend_beside(axes)
 
@@ -134,7 +124,7 @@ def _draw_metrics(axes: Axes, validations: Sequence[Mapping[str, Any]]) -> None:
 
 def _draw_rate(axes: Axes, steps: Sequence[int], rates: NDArray[np.float64]) -> None:
     """The learning rate of each step, from 0 up so that its fall is seen at its true size."""
-    axes.plot(steps, rates, color="#0072B2", marker=_marker(steps))
+    axes.plot(steps, rates, color=BLUE, marker=_marker(steps))
     axes.set(title="Learning rate", ylabel="rate", xlabel="step", ylim=(0, 1.1 * max(np.max(rates), 1e-12)))
     axes.ticklabel_format(axis="y", style="scientific", scilimits=(-2, 3))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -167,16 +157,12 @@ def _predictions_figure(
     colors: NDArray[np.uint8],
     void_name: str,
     void_color: tuple[int, int, int],
-) -> Figure:
+) -> Picture:
     """A grid of image, truth and prediction, and the legend below."""
-    entries = [(name, color) for name, color in zip(classes, colors, strict=True)]
-    if any((labels == IGNORE_INDEX).any() for _, *maps in samples for labels in maps):
-        entries.append((void_name, np.array(void_color, np.uint8)))
-    columns = _legend_columns([name for name, _ in entries])
+    maps = (labels for _, *both in samples for labels in both)
+    entries = legend_entries(classes, colors, maps, void_name, void_color)
     heights = [WIDTH / 3 * _shown_ratio(image) for image, _, _ in samples]
-    legend_height = 0.25 * math.ceil(len(entries) / columns) + 0.3
-
-    figure = Figure(figsize=(WIDTH, sum(heights) + legend_height), layout="constrained")
+    figure = Picture(figsize=(WIDTH, sum(heights) + legend_height(entries, WIDTH)), layout="constrained")
     grid = figure.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
     for row, (image, labels, predicted) in zip(grid, samples, strict=True):
         row[0].imshow(image)
@@ -186,28 +172,10 @@ def _predictions_figure(
         axes.set_title(title)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
-    _draw_legend(figure, entries, columns)
+    draw_legend(figure, entries, WIDTH)
     return figure
 
 
 def _shown_ratio(image: NDArray[np.uint8]) -> float:
     """Height over width of an image's place in the grid; panoramas and towers get a place of bearable form."""
     return float(np.clip(image.shape[0] / image.shape[1], 0.4, 1.6))
-
-
-def _legend_columns(names: Sequence[str]) -> int:
-    """How many entries fit side by side: a letter is about 0.08 inches wide, a colour patch and its gaps 0.6."""
-    entry_width = 0.08 * max(len(name) for name in names) + 0.6
-    return max(min(int(WIDTH / entry_width), len(names)), 1)
-
-
-def _draw_legend(figure: Figure, entries: Sequence[tuple[str, NDArray[np.uint8]]], columns: int) -> None:
-    """Colour patches and names.
-
-    The names are set afterwards and literally: matplotlib would skip "_background_" and read "$" as mathematics.
-    """
-    patches = [Patch(facecolor=tuple(color / 255), edgecolor="0.5", label="name") for _, color in entries]
-    legend = figure.legend(handles=patches, loc="outside lower center", ncols=columns, frameon=False)
-    for text, (name, _) in zip(legend.get_texts(), entries, strict=True):
-        text.set_parse_math(False)
-        text.set_text(name)

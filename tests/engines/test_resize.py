@@ -8,6 +8,7 @@ pytest.importorskip("numba", reason="Numba is not installed")
 from npseg import use_engine
 from npseg.engines import im2col, resolve
 from npseg.geometry import pooling_window
+from npseg.matrices import SparseMatrix
 from npseg.matrices.pooling import averaging_axes
 from npseg.matrices.resizing import bilinear_axes, nail_rows, nearest_rows
 
@@ -29,9 +30,19 @@ def bilinear(vertical, horizontal, align_corners=False):
     )
 
 
+def with_gaps(size, dtype):
+    """Along the columns every output adds two pixels that are no neighbours; the next output sees two further on."""
+    outputs = np.arange((size[1] - 1) // 2)
+    places = (2 * outputs[:, None] + [0, 2]).ravel()
+    shape = len(outputs), size[1]
+    columns = SparseMatrix.from_taps(np.repeat(outputs, 2), places, np.ones(len(places), dtype), shape)
+    return nearest_rows(size[0], 1, dtype), columns
+
+
 EXACT = {  # weights that are powers of two
     "average 2x2": averaging(2),
     "average 2x4": averaging((2, 4)),
+    "with gaps": with_gaps,
     "nearest": enlarging(nearest_rows, 3, 2),
     "bed of nails": enlarging(nail_rows, 2, 3),
     "bilinear x2": bilinear(2, 2),

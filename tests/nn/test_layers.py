@@ -8,16 +8,21 @@ import pytest
 
 from npseg.nn import (
     Add,
+    AvgPool2d,
     BatchNorm2d,
+    Concat,
     Conv2d,
     ConvTranspose2d,
     Crop,
     Dropout,
     Flatten,
+    GlobalAvgPool2d,
     Layer,
     Linear,
+    LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    ResizeBilinear,
 )
 from npseg.nn.initialisation import INITIALISERS
 from npseg.nn.layers import LAYERS, Mode, Wanted
@@ -33,11 +38,18 @@ CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
     (ReLU(), [(2, 3, 4, 5)]),
     (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
     (MaxPool2d(2), [(1, 2, 5, 1)]),
+    (AvgPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
+    (AvgPool2d(3, 2, ((1, 0), (0, 1)), ceil_mode=False, count_include_pad=False), [(1, 2, 6, 7)]),
+    (GlobalAvgPool2d(), [(2, 3, 4, 5)]),
+    (LocalResponseNorm(3, alpha=0.7, beta=0.6, k=1.3), [(2, 5, 3, 4)]),
     (Dropout(0.4), [(2, 3, 4, 5)]),
     (Flatten((2, 3, 4)), [(2, 2, 3, 4)]),
     (Crop((1, 2)), [(2, 2, 5, 6), (2, 1, 3, 4)]),
     (Crop(0), [(2, 2, 3, 4), (2, 1, 3, 4)]),
     (Add(), [(2, 3, 4, 5), (2, 3, 4, 5)]),
+    (Concat(), [(2, 3, 4, 5), (2, 1, 4, 5), (2, 2, 4, 5)]),
+    (ResizeBilinear(), [(2, 3, 4, 5), (2, 1, 7, 6)]),
+    (ResizeBilinear(align_corners=True), [(1, 2, 3, 4), (1, 1, 5, 9)]),
 ]
 NAMES = [f"{type(layer).__name__}-{number}" for number, (layer, _) in enumerate(CASES)]
 
@@ -149,3 +161,10 @@ def test_dropout_needs_its_generators() -> None:
 def test_flatten_refuses_another_size() -> None:
     with pytest.raises(ValueError, match=r"must give a map of \(2, 3, 4\)"):
         Flatten((2, 3, 4)).forward([np.ones((1, 2, 4, 4), np.float32)], {}, Mode())
+
+
+def test_only_maps_of_one_size_are_stacked() -> None:
+    with pytest.raises(ValueError, match="maps of one size"):
+        Concat().output_shape((2, 3, 4), (2, 4, 4))
+    with pytest.raises(ValueError, match="maps of one size"):
+        Concat().forward([np.ones((1, 2, 3, 4)), np.ones((1, 2, 4, 4))], {}, Mode())

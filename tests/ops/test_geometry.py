@@ -151,3 +151,15 @@ def test_no_whole_crop_is_an_error():
         AffineMap(Fraction(2)).crop_to(AffineMap())
     with pytest.raises(ValueError, match="no crop aligns"):
         AffineMap(Fraction(1), Fraction(3)).crop_to(AffineMap())
+
+
+@pytest.mark.parametrize("make", [convolution_window, pooling_window, transposed_window])
+def test_remembered_windows_do_not_hide_wrong_types(make):
+    """True equals 1, and 1.0 too, but what was made for 1 is not for them."""
+    window = make(3, (5, 6), stride=1, padding=(1, 1))
+    assert make(3, (5, 6), stride=1, padding=[1, 1]) == make(3, (5, 6), stride=np.int64(1), padding=(1, 1)) == window
+    for wrong in (True, 1.0):
+        with pytest.raises(TypeError, match="stride"):
+            make(3, (5, 6), stride=wrong, padding=(1, 1))
+        with pytest.raises(TypeError, match="padding"):
+            make(3, (5, 6), stride=1, padding=(1, wrong))

@@ -1,7 +1,6 @@
 """How kernels are compiled: when they are first called, once for each processor, to run on all cores.
 
     on_all_cores   a function of a task's number, run for every task, on all cores; called from Python
-    kernel         a function that runs its own `prange` loop on all cores; called from Python
     inner          a function that these call
 
 Arithmetic runs in the order written (`contract` alone is allowed: a * b + c in one rounding), so NaN and infinity are
@@ -12,13 +11,13 @@ kept, and every loop over threads writes to places of its own, so results do not
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import event
+from numba.core import cgutils, event
 from numba.extending import intrinsic
 
 from npseg import buffers
@@ -31,30 +30,6 @@ Result = TypeVar("Result")
 _one_at_a_time = threading.RLock()
 
 
-class Kernel(Generic[Parameters, Result]):
-    """A compiled function that uses all cores, safe to call from several Python threads at once."""
-
-    def __init__(self, function: Callable[Parameters, Result], *, reorder: bool) -> None:
-        self.compiled = _jit(function, parallel=True, reorder=reorder)
-        self.__doc__, self.__name__ = function.__doc__, function.__name__
-
-    def __call__(self, *arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
-        """Run it. Numba's `workqueue` layer cannot serve two callers at once, so there they take turns."""
-        if threads_may_meet():
-            return self.compiled(*arguments, **named)  # type: ignore[no-any-return]
-        with _one_at_a_time:
-            return self.compiled(*arguments, **named)  # type: ignore[no-any-return]
-
-
-def kernel(*, reorder: bool = False) -> Callable[[Callable[Parameters, Result]], Kernel[Parameters, Result]]:
-    """Compile a function with a `numba.prange` loop, when it is first called.
-
-    Args:
-        reorder: let sums be vectorised.
-    """
-    return lambda function: Kernel(function, reorder=reorder)
-
-
 def _kind(argument: Any) -> Any:
     """What decides for which types a function is compiled; found out faster than Numba's own type."""
     if not isinstance(argument, np.ndarray):
@@ -65,22 +40,23 @@ def _kind(argument: Any) -> Any:
 class Task:
     """A compiled function of a task's number, run for each of many tasks on all cores.
 
-    The function is compiled by itself, and the loop over the tasks, which is the same for all, calls it by its address:
-    Numba's own parallel loops compile what is in them three times over.
+    The function is compiled by itself, and a small loop hands its address to Numba's threads. Numba's own parallel
+    loops compile what is in them three times over.
     """
 
     def __init__(self, function: Callable[..., None], *, reorder: bool) -> None:
-        self.compiled = _jit(function, parallel=False, reorder=reorder)
+        self.compiled = _jit(function, reorder=reorder)
         self.__doc__, self.__name__ = function.__doc__, function.__name__
-        self._addresses: dict[tuple[Any, ...], int] = {}
+        self._addresses: dict[tuple[Any, ...], tuple[int, bool]] = {}
 
     def __call__(self, tasks: int, *arguments: Any) -> None:
         """Run tasks 0 ... tasks - 1, each with these arguments: arrays, whole numbers and truth values."""
         kinds = tuple([_kind(argument) for argument in arguments])
-        address = self._addresses.get(kinds)
-        if address is None:
-            address = self._addresses[kinds] = self._address(arguments)
-        if threads_may_meet():
+        known = self._addresses.get(kinds)
+        if known is None:
+            known = self._addresses[kinds] = self._address(arguments), threads_may_meet()
+        address, may_meet = known
+        if may_meet:
             _on_all_cores(address, tasks, *arguments)
             return
         with _one_at_a_time:
@@ -125,15 +101,13 @@ def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
 
 def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function that kernels call."""
-    return _jit(function, parallel=False, reorder=False)  # type: ignore[no-any-return]
+    return _jit(function)  # type: ignore[no-any-return]
 
 
-def _jit(function: Callable[..., Any], *, parallel: bool, reorder: bool) -> Any:
+def _jit(function: Callable[..., Any], *, reorder: bool = False, called_from_python: bool = False) -> Any:
     fastmath = {"contract", "reassoc", "nsz"} if reorder else {"contract"}
-    wrappers = (
-        {} if parallel else {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    )  # nobody calls them from Python
-    compiled = numba.njit(parallel=parallel, nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
+    wrappers = {"no_cpython_wrapper": not called_from_python, "no_cfunc_wrapper": True}
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
     cache = _cache_of(function)
     if cache is not None:
         compiled._cache = cache
@@ -172,23 +146,6 @@ def empty_like(array: Array) -> Array:
     return buffers.empty(array.shape, array.dtype)
 
 
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
-def _call(typing: Any, address: Any, task: Any, arguments: Any) -> Any:
-    """Call the compiled function at an address with a task's number and a tuple of further arguments."""
-    kinds = types.int64, *arguments.types
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        further = [
-            _borrowed(context, builder, kind, builder.extract_value(values[2], place))
-            for place, kind in enumerate(arguments.types)
-        ]
-        function = builder.inttoptr(values[0], context.call_conv.get_function_type(types.none, kinds).as_pointer())
-        context.call_conv.call_function(builder, function, types.none, kinds, [values[1], *further])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, arguments), code
-
-
 def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """An array without its owner: the caller keeps it alive, and counting who uses a slice of it would cost time."""
     if not isinstance(kind, types.Array):
@@ -199,12 +156,59 @@ def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     return array._getvalue()
 
 
+_BYTES, _WORD, _NOTHING = ir.IntType(8).as_pointer(), ir.IntType(64), ir.VoidType()
+_SHARE = ir.FunctionType(_NOTHING, [_BYTES.as_pointer(), _WORD.as_pointer(), _WORD.as_pointer(), _BYTES])
+"""What Numba's threads call with a share of the work: where each operand of the share begins, its size, the operands'
+steps, and what all shares have in common. Our only operand is the task's number: an address that begins at 0."""
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def _share_out(typing: Any, address: Any, tasks: Any, arguments: Any) -> Any:
+    """Call the compiled function at an address, on all cores, with task = 0 ... tasks - 1 and the arguments."""
+    kinds = types.int64, *arguments.types
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        borrowed = [
+            _borrowed(context, builder, kind, builder.extract_value(values[2], place))
+            for place, kind in enumerate(arguments.types)
+        ]
+        common = cgutils.pack_struct(builder, [values[0], *borrowed])
+        share = _share(context, builder, common.type, kinds)
+        start = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
+        size, step = (cgutils.alloca_once_value(builder, value) for value in (values[1], _WORD(1)))
+        common = cgutils.alloca_once_value(builder, common)
+        pointers = [builder.bitcast(value, _BYTES) for value in (share, start, size, step, common)]
+        module = builder.module
+        threads = cgutils.get_or_insert_function(module, ir.FunctionType(_WORD, []), "get_num_threads")
+        run = ir.FunctionType(_NOTHING, [_BYTES] * 5 + [_WORD] * 3)
+        run = cgutils.get_or_insert_function(module, run, "numba_parallel_for")
+        builder.call(run, [*pointers, _WORD(0), _WORD(1), builder.call(threads, [])])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, arguments), code
+
+
+def _share(context: Any, builder: Any, common_type: Any, kinds: tuple[Any, ...]) -> Any:
+    """The function that runs a share of the tasks."""
+    share = ir.Function(builder.module, _SHARE, name=f"{builder.function.name}.share")
+    share.linkage = "internal"
+    inside = ir.IRBuilder(share.append_basic_block("entry"))
+    starts, sizes, _, common = share.args
+    address, *arguments = cgutils.unpack_tuple(inside, inside.load(inside.bitcast(common, common_type.as_pointer())))
+    function = inside.inttoptr(address, context.call_conv.get_function_type(types.none, kinds).as_pointer())
+    first = inside.ptrtoint(inside.load(starts), _WORD)
+    with cgutils.for_range(inside, inside.load(sizes), intp=_WORD) as loop:
+        task = inside.add(first, loop.index)
+        context.call_conv.call_function(inside, function, types.none, kinds, [task, *arguments])
+    inside.ret_void()
+    return share
+
+
 def _every_task(address: int, tasks: int, *arguments: Any) -> None:
-    for task in numba.prange(tasks):
-        _call(address, task, arguments)
+    _share_out(address, tasks, arguments)
 
 
-_on_all_cores = _jit(_every_task, parallel=True, reorder=False)
+_on_all_cores = _jit(_every_task, called_from_python=True)
 
 
 class _Notice(event.Listener):  # type: ignore[misc]  # Numba has no types

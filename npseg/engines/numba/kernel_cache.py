@@ -22,7 +22,7 @@ def _digest(*contents: bytes) -> str:
     return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
-SOURCES = _digest(*(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py"))))
+SOURCES = _digest(*(file.read_bytes() for file in sorted(Path(__file__).parent.rglob("*.py"))))
 """Changes with every source file of this folder."""
 
 

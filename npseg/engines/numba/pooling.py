@@ -11,7 +11,7 @@
 Padding, -inf, beats nothing. Of equal pixels the first stays, since its rivals come later.
 
 `scatter` and `gather` follow one index after another. Where every index lies in a 2x2 cell of its own, as those of the
-most common pool do, `scatter` writes whole cells, LANES at a time, and needs no zeros first.
+most common pool do, they write and read whole cells, LANES at a time, and `scatter` needs no zeros first.
 """
 
 from typing import Any, NamedTuple
@@ -285,14 +285,20 @@ def _scatter(
 def gather(x: Array, indices: Array) -> Array:
     """The shape of `indices`: the value at each position."""
     values = buffers.empty(indices.shape, x.dtype)
-    _gather(len(x) * x.shape[1], _planes(x), _planes(indices), _planes(values))
+    planes = len(x) * x.shape[1]
+    _gather(planes, _planes(x), _planes(indices), _planes(values), *indices.shape[2:], *x.shape[2:])
     return values
 
 
 @on_all_cores()
-def _gather(plane: int, x: Array, indices: Array, values: Array) -> None:
-    for k in range(values.shape[1]):
-        values[plane, k] = x[plane, np.uint64(indices[plane, k])]
+def _gather(
+    plane: int, x: Array, indices: Array, values: Array, rows: int, columns: int, height: int, width: int
+) -> None:
+    if not (
+        _may_be_cells(rows, columns, height, width) and _gather_cells(plane, x, indices, values, rows, columns, width)
+    ):
+        for k in range(values.shape[1]):
+            values[plane, k] = x[plane, np.uint64(indices[plane, k])]
 
 
 # ------------------------------------------------------------------------------------------------- cells of two by two
@@ -333,6 +339,23 @@ def _scatter_cells(plane: int, values: Array, indices: Array, x: Array, rows: in
                 return False
             store_pairs(x, corner, select(a, value, zero), select(b, value, zero))
             store_pairs(x, corner + width, select(c, value, zero), select(d, value, zero))
+    return True
+
+
+@inner
+def _gather_cells(plane: int, x: Array, indices: Array, values: Array, rows: int, columns: int, width: int) -> bool:
+    """Read whole cells, and keep of each the pixel that is named; False as soon as an index is not in its own."""
+    x, indices, values = x[plane], indices[plane], values[plane]
+    for i in range(rows):
+        for block in range(0, columns, LANES):
+            j = min(block, columns - LANES)
+            at, corner = i * columns + j, 2 * i * width + 2 * j
+            a, b, c, d = _in_cells(indices, at, corner, width)
+            if not everywhere(either(either(a, b), either(c, d))):
+                return False
+            left, right = load_pairs(x, corner)
+            under, diagonal = load_pairs(x, corner + width)
+            store(values, at, select(a, left, select(b, right, select(c, under, diagonal))))
     return True
 
 

@@ -10,7 +10,9 @@ result see neighbours of the line, or every second one, or are two phases of the
     one phase, step 1 or 2:    y[begin + k]           = sum over e of weight[e]    * line[place[e]    + step * k]
     two phases:                y[begin + 2 k + p]     = sum over e of weight[p, e] * line[place[p, e] + k]
 
-These are the pools with stride 1 or 2 and the enlargements by two. All else, such as bilinear interpolation by 8, is
+These are the pools with stride 1 or 2 and the enlargements by two. With step 2 a row's entries must be neighbours: one
+load brings two of them, the even places and the odd. The shortest sums, of one or two entries, have loops of their own,
+since counting the entries would cost more than adding them. All else, such as bilinear interpolation by 8, is
 taken in strips of LANES outputs: their weights for one pixel stand side by side, and are multiplied by that pixel.
 
     y[j : j + LANES] = sum over the pixels w that one of them sees of weights[w, j : j + LANES] * line[w]
@@ -66,6 +68,14 @@ class Sizes(NamedTuple):
 sizes_of = numbers_of(Sizes)
 
 
+class Entries(NamedTuple):
+    """The entries of a sparse matrix, or of its strips, as compiled code takes them apart."""
+
+    weights: Array
+    places: Array
+    starts: Array
+
+
 class Columns(NamedTuple):
     """The matrix along the columns, made ready: outputs begin ... end - 1 are regular, or there are strips instead."""
 
@@ -89,15 +99,15 @@ def resize(x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array:
     plan = _ready(columns)
     larger = outputs[1] > width
     band = min(outputs[0], max(BAND, KEPT * outputs[0] // (height * outputs[1])) if larger else BAND)
-    first, last = _needed(rows, band)
-    kept = int((last - first).max()) * outputs[1] if larger else band * width + LANES
-    task = _enlarge if larger else _reduce
-    task(
+    first, last, most = _needed(rows, band)
+    kept = most * outputs[1] if larger else band * width + LANES
+    lines = buffers.empty((numba.config.NUMBA_NUM_THREADS, kept), x.dtype)
+    _resize(
         batch * channels * len(first),
         np.array([height, width, *outputs, band, len(first), *plan[:4]]),
         plain(x).reshape(-1),
         y.reshape(-1),
-        buffers.empty((numba.config.NUMBA_NUM_THREADS, kept), x.dtype),
+        lines,
         first,
         last,
         plain(rows.data),
@@ -111,16 +121,22 @@ def resize(x: Array, rows: SparseMatrix, columns: SparseMatrix) -> Array:
     return y
 
 
-def _needed(matrix: SparseMatrix, band: int) -> tuple[Array, Array]:
-    """For each band of outputs the first input that one of them sees, and the one behind the last."""
-    starts = matrix.indptr[np.append(np.arange(0, matrix.shape[0], band), matrix.shape[0])]
-    first = np.zeros(len(starts) - 1, np.int64)
-    last = np.zeros_like(first)
-    filled = np.nonzero(starts[1:] > starts[:-1])[0]
-    if len(filled):
-        first[filled] = np.minimum.reduceat(matrix.indices, starts[filled])
-        last[filled] = np.maximum.reduceat(matrix.indices, starts[filled]) + 1
-    return first, last
+_seen: WeakKeyDictionary[SparseMatrix, dict[int, tuple[Array, Array, int]]] = WeakKeyDictionary()
+
+
+def _needed(matrix: SparseMatrix, band: int) -> tuple[Array, Array, int]:
+    """For each band of outputs the first input that one of them sees, and the one behind the last; most of a band."""
+    seen = _seen.setdefault(matrix, {})
+    if band not in seen:
+        starts = matrix.indptr[np.append(np.arange(0, matrix.shape[0], band), matrix.shape[0])]
+        first = np.zeros(len(starts) - 1, np.int64)
+        last = np.zeros_like(first)
+        filled = np.nonzero(starts[1:] > starts[:-1])[0]
+        if len(filled):
+            first[filled] = np.minimum.reduceat(matrix.indices, starts[filled])
+            last[filled] = np.maximum.reduceat(matrix.indices, starts[filled]) + 1
+        seen[band] = first, last, int((last - first).max())
+    return seen[band]
 
 
 _known: WeakKeyDictionary[SparseMatrix, Columns] = WeakKeyDictionary()
@@ -140,6 +156,8 @@ def _regular_part(matrix: SparseMatrix) -> tuple[int, int, int, int]:
     for phases, step in ((1, 1), (1, 2), (2, 1)):
         if step == 2 and outputs > inputs:
             continue  # loading pairs reads one pixel too many, for which only lines of our own have room
+        if step == 2 and not _neighbours(matrix):
+            continue
         alike = np.array([_follows(matrix, row, phases, step) for row in range(outputs - phases)], np.bool_)
         breaks = np.concatenate([[-1], np.nonzero(~alike)[0], [len(alike)]])
         longest = int(np.argmax(np.diff(breaks)))
@@ -148,6 +166,14 @@ def _regular_part(matrix: SparseMatrix) -> tuple[int, int, int, int]:
         if end - begin >= max(LANES * phases, outputs // 2):
             return phases, step, begin, end
     return 0, 0, 0, 0
+
+
+def _neighbours(matrix: SparseMatrix) -> bool:
+    """Whether every row's entries stand side by side."""
+    first, behind = matrix.indptr[:-1], matrix.indptr[1:]
+    filled = behind > first
+    spans = matrix.indices[behind[filled] - 1] - matrix.indices[first[filled]] + 1
+    return np.array_equal(spans, (behind - first)[filled])
 
 
 def _follows(matrix: SparseMatrix, row: int, phases: int, step: int) -> bool:
@@ -182,7 +208,7 @@ def _strips(matrix: SparseMatrix) -> tuple[Array, Array, Array]:
 
 
 @on_all_cores()
-def _reduce(
+def _resize(
     task: int,
     numbers: Array,
     x: Array,
@@ -196,58 +222,36 @@ def _reduce(
     weights: Array,
     places: Array,
     starts: Array,
-    strips: Array,
+    strip_weights: Array,
     strip_places: Array,
     strip_starts: Array,
 ) -> None:
-    """One band of one plane: along the rows, then along the columns."""
-    sizes = sizes_of(numbers)
-    plane, i = task // sizes.bands, task % sizes.bands * sizes.band
-    count = min(sizes.band, sizes.rows - i)
-    lines, begin = kept[numba.get_thread_id()], plane * sizes.height * sizes.width
-    _along_rows(x, begin, sizes.width, row_weights, row_places, row_starts, i, count, lines, 0, sizes.width)
-    at = (plane * sizes.rows + i) * sizes.columns
-    if sizes.phases:
-        _regularly(lines, 0, sizes.width, count, sizes, weights, places, starts, y, at, sizes.columns)
-    else:
-        _in_strips(
-            lines, 0, sizes.width, count, sizes.columns, strips, strip_places, strip_starts, y, at, sizes.columns
-        )
-
-
-@on_all_cores()
-def _enlarge(
-    task: int,
-    numbers: Array,
-    x: Array,
-    y: Array,
-    kept: Array,
-    first: Array,
-    last: Array,
-    row_weights: Array,
-    row_places: Array,
-    row_starts: Array,
-    weights: Array,
-    places: Array,
-    starts: Array,
-    strips: Array,
-    strip_places: Array,
-    strip_starts: Array,
-) -> None:
-    """One band of one plane: along the columns, then along the rows."""
-    sizes = sizes_of(numbers)
+    """One band of one plane. Compiled code knows only arrays; here they get the names of what they belong to."""
+    sizes, lines = sizes_of(numbers), kept[numba.get_thread_id()]
+    rows, columns = Entries(row_weights, row_places, row_starts), Entries(weights, places, starts)
+    strips = Entries(strip_weights, strip_places, strip_starts)
     plane, band = task // sizes.bands, task % sizes.bands
-    h, count = first[band], last[band] - first[band]
-    lines, begin = kept[numba.get_thread_id()], (plane * sizes.height + h) * sizes.width
-    pitch = sizes.columns
-    if sizes.phases:
-        _regularly(x, begin, sizes.width, count, sizes, weights, places, starts, lines, 0, pitch)
-    else:
-        _in_strips(x, begin, sizes.width, count, sizes.columns, strips, strip_places, strip_starts, lines, 0, pitch)
     i = band * sizes.band
-    at = (plane * sizes.rows + i) * sizes.columns
-    count = min(sizes.band, sizes.rows - i)
-    _along_rows(lines, -h * pitch, pitch, row_weights, row_places, row_starts, i, count, y, at, sizes.columns)
+    count, at = min(sizes.band, sizes.rows - i), (plane * sizes.rows + i) * sizes.columns
+    if sizes.columns > sizes.width:
+        h, seen = first[band], last[band] - first[band]
+        begin, pitch = (plane * sizes.height + h) * sizes.width, sizes.columns
+        _along_columns(x, begin, sizes, seen, columns, strips, lines, 0)
+        _along_rows(lines, -h * pitch, pitch, rows, i, count, y, at, pitch)
+    else:
+        _along_rows(x, plane * sizes.height * sizes.width, sizes.width, rows, i, count, lines, 0, sizes.width)
+        _along_columns(lines, 0, sizes, count, columns, strips, y, at)
+
+
+@inner
+def _along_columns(
+    source: Array, begin: int, sizes: Any, count: int, columns: Any, strips: Any, target: Array, to: int
+) -> None:
+    """`count` lines times the matrix, from source[begin] on, to target[to] on."""
+    if sizes.phases:
+        _regularly(source, begin, sizes, count, columns, target, to)
+    else:
+        _in_strips(source, begin, sizes, count, strips, target, to)
 
 
 @inner
@@ -255,9 +259,7 @@ def _along_rows(
     source: Array,
     begin: int,
     pitch: int,
-    weights: Array,
-    places: Array,
-    starts: Array,
+    rows: Any,
     i: int,
     count: int,
     target: Array,
@@ -265,58 +267,84 @@ def _along_rows(
     length: int,
 ) -> None:
     """Rows i ... i + count - 1 of the matrix times lines; line k of the source is at begin + k * pitch."""
-    zero = source.dtype.type(0)
+    weights, places, starts = rows
+    zero = spread(source.dtype.type(0))
     for row in range(i, i + count):
         first, last = starts[row], starts[row + 1]
         if length < LANES:
             for j in range(length):
-                number = zero
+                number = source.dtype.type(0)
                 for e in range(first, last):
                     number += weights[e] * source[begin + places[e] * pitch + j]
                 target[to + j] = number
-        elif last - first == 2:  # the most common case, without a loop
-            a, b = begin + places[first] * pitch, begin + places[first + 1] * pitch
-            u, v = spread(weights[first]), spread(weights[first + 1])
-            for block in range(0, length, LANES):
-                j = min(block, length - LANES)
-                total = multiply_add(u, load(source, a + j), spread(zero))
-                store(target, to + j, multiply_add(v, load(source, b + j), total))
+        elif last - first <= 2:  # the most common cases, without a loop over the entries
+            _sum_of_two(source, begin, pitch, rows, first, last - first, target, to, length)
         else:
             for block in range(0, length, LANES):
                 j = min(block, length - LANES)
-                total = spread(zero)
-                for e in range(first, last):
-                    total = multiply_add(spread(weights[e]), load(source, begin + places[e] * pitch + j), total)
+                total = zero
+                for e in range(first, last - 1, 2):
+                    a, b = begin + places[e] * pitch + j, begin + places[e + 1] * pitch + j
+                    total = multiply_add(spread(weights[e]), load(source, a), total)
+                    total = multiply_add(spread(weights[e + 1]), load(source, b), total)
+                if (last - first) % 2:
+                    odd = load(source, begin + places[last - 1] * pitch + j)
+                    total = multiply_add(spread(weights[last - 1]), odd, total)
                 store(target, to + j, total)
         to += length
 
 
 @inner
-def _regularly(
-    source: Array,
-    begin: int,
-    pitch: int,
-    count: int,
-    sizes: Any,
-    weights: Array,
-    places: Array,
-    starts: Array,
-    target: Array,
-    to: int,
-    target_pitch: int,
+def _sum_of_two(
+    source: Array, begin: int, pitch: int, rows: Any, first: int, lines: int, target: Array, to: int, length: int
 ) -> None:
+    """A row of at most two entries, from the `first` on, times lines of LANES numbers or more."""
+    weights, places, _ = rows
+    zero = spread(source.dtype.type(0))
+    if lines == 0:
+        for block in range(0, length, LANES):
+            store(target, to + min(block, length - LANES), zero)
+        return
+    a, u = begin + places[first] * pitch, spread(weights[first])
+    if lines == 1:
+        for block in range(0, length, LANES):
+            j = min(block, length - LANES)
+            store(target, to + j, multiply_add(u, load(source, a + j), zero))
+        return
+    b, v = begin + places[first + 1] * pitch, spread(weights[first + 1])
+    for block in range(0, length, LANES):
+        j = min(block, length - LANES)
+        store(target, to + j, multiply_add(v, load(source, b + j), multiply_add(u, load(source, a + j), zero)))
+
+
+@inner
+def _regularly(source: Array, begin: int, sizes: Any, count: int, columns: Any, target: Array, to: int) -> None:
     """`count` lines times the matrix, whose outputs between sizes.begin and sizes.end are regular."""
+    weights, places, starts = columns
     periods = (sizes.end - sizes.begin) // sizes.phases
     first, middle, last = starts[sizes.begin], starts[sizes.begin + 1], starts[sizes.begin + sizes.phases]
     zero = spread(source.dtype.type(0))
+    halves = sizes.step == 2 and middle - first == 2
+    copies = sizes.phases == 2 and middle - first == last - middle == 1
     for _ in range(count):
-        for block in range(0, periods, LANES):
+        if halves:
+            _add_neighbours(source, begin, periods, weights, places, first, target, to + sizes.begin)
+        elif copies:
+            _double(source, begin, periods, weights, places, first, target, to + sizes.begin)
+        for block in range(0, 0 if halves or copies else periods, LANES):
             k = min(block, periods - LANES)
             even = odd = zero
-            for e in range(first, middle):
-                place = begin + places[e] + sizes.step * k
-                pixels = load(source, place) if sizes.step == 1 else load_pairs(source, place)[0]
-                even = multiply_add(spread(weights[e]), pixels, even)
+            if sizes.step == 2:
+                for e in range(first, middle - 1, 2):  # neighbours, which come by the same load
+                    a, b = load_pairs(source, begin + places[e] + 2 * k)
+                    even = multiply_add(spread(weights[e]), a, even)
+                    even = multiply_add(spread(weights[e + 1]), b, even)
+                if (middle - first) % 2:
+                    a = load_pairs(source, begin + places[middle - 1] + 2 * k)[0]
+                    even = multiply_add(spread(weights[middle - 1]), a, even)
+            else:
+                for e in range(first, middle):
+                    even = multiply_add(spread(weights[e]), load(source, begin + places[e] + k), even)
             if sizes.phases == 1:
                 store(target, to + sizes.begin + k, even)
             else:
@@ -329,31 +357,46 @@ def _regularly(
             for e in range(starts[j], starts[j + 1]):
                 number += weights[e] * source[begin + places[e]]
             target[to + j] = number
-        begin += pitch
-        to += target_pitch
+        begin += sizes.width
+        to += sizes.columns
 
 
 @inner
-def _in_strips(
-    source: Array,
-    begin: int,
-    pitch: int,
-    count: int,
-    outputs: int,
-    strips: Array,
-    places: Array,
-    starts: Array,
-    target: Array,
-    to: int,
-    target_pitch: int,
+def _add_neighbours(
+    source: Array, begin: int, periods: int, weights: Array, places: Array, first: int, target: Array, to: int
 ) -> None:
+    """Step 2 with two entries, as in a 2x2 pool: no loop over them."""
+    u, v = spread(weights[first]), spread(weights[first + 1])
+    zero, begin = spread(source.dtype.type(0)), begin + places[first]
+    for block in range(0, periods, LANES):
+        k = min(block, periods - LANES)
+        a, b = load_pairs(source, begin + 2 * k)
+        store(target, to + k, multiply_add(v, b, multiply_add(u, a, zero)))
+
+
+@inner
+def _double(
+    source: Array, begin: int, periods: int, weights: Array, places: Array, first: int, target: Array, to: int
+) -> None:
+    """Two phases of one entry each, as in the gradient of a 2x2 pool."""
+    u, v, zero = spread(weights[first]), spread(weights[first + 1]), spread(source.dtype.type(0))
+    a, b = begin + places[first], begin + places[first + 1]
+    for block in range(0, periods, LANES):
+        k = min(block, periods - LANES)
+        even, odd = multiply_add(u, load(source, a + k), zero), multiply_add(v, load(source, b + k), zero)
+        store_pairs(target, to + 2 * k, even, odd)
+
+
+@inner
+def _in_strips(source: Array, begin: int, sizes: Any, count: int, strips: Any, target: Array, to: int) -> None:
     """`count` lines times the matrix, LANES outputs at a time; a pixel touches no output that has no weight for it."""
-    zero, weights = spread(source.dtype.type(0)), strips.reshape(-1)
+    strip_weights, places, starts = strips
+    zero, weights, outputs = spread(source.dtype.type(0)), strip_weights.reshape(-1), sizes.columns
     for strip in range(len(places)):
         j = max(min(strip * LANES, outputs - LANES), 0)
         for line in range(count):
             total = zero
-            pixel, at = begin + line * pitch + places[strip] - starts[strip], to + line * target_pitch + j
+            pixel, at = begin + line * sizes.width + places[strip] - starts[strip], to + line * outputs + j
             for w in range(starts[strip], starts[strip + 1]):
                 weight = load(weights, w * LANES)
                 total = select(differ(weight, zero), multiply_add(weight, spread(source[pixel + w]), total), total)

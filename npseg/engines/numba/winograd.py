@@ -29,7 +29,7 @@ import numpy as np
 
 from npseg import buffers
 from npseg.checks import Array
-from npseg.engines.numba.compiling import inner, numbers_of, on_all_cores
+from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
 from npseg.engines.numba.lines import copy_line, inside, store_line
 from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, multiply_rows, rounded_to_lanes
 from npseg.engines.numba.transforms import join, linear, split
@@ -130,7 +130,7 @@ class Winograd:
 
     def run(self, source: Array, weight: Array, y: Array, bias: Array | None = None, relu: bool = False) -> bool:
         """Write y; with relu, cut off the negative results. Always true: here NaN may spread within its tile."""
-        n, threads = self.numbers, numba.config.NUMBA_NUM_THREADS
+        n, threads, transforms = self.numbers, numba.config.NUMBA_NUM_THREADS, TRANSFORMS[self.numbers.m]
         entries, pitch = (n.m + 2) ** 2, uneven(rounded_to_lanes(n.rows_at_once * n.tile_columns, 4))
         weights, pixels, products, lines = buffers.workspace(
             F,
@@ -144,14 +144,16 @@ class Winograd:
         source, weight, y = source.reshape(-1), weight.reshape(-1), y.reshape(-1)
         for row in range(0, n.rows, n.rows_at_once):
             rows = min(n.rows_at_once, n.rows - row)
-            _transform_pixels(n.channels * rows, pixels, source, row, rows, pitch, lines, self.words)
+            transforms.transform_pixels(n.channels * rows, pixels, source, row, rows, pitch, lines, self.words)
             for block in range(0, n.blocks, n.blocks_at_once):
                 blocks = min(n.blocks_at_once, n.blocks - block)
                 if row == 0:  # there are several blocks of tiles, or several groups of channels, but never both
-                    _transform_weights(blocks, weights, weight, block, self.words)
+                    transforms.transform_weights(blocks, weights, weight, block, self.words)
                 multiply_entries(weights, pixels, products, offsets, blocks, pitch, rows * n.tile_columns, 0)
                 lines_back = min(blocks * ROWS, n.out_channels - block * ROWS) * rows
-                _transform_back(lines_back, y, products, bias, relu, block, row, rows, pitch, lines, self.words)
+                transforms.transform_back(
+                    lines_back, y, products, bias, relu, block, row, rows, pitch, lines, self.words
+                )
         return True
 
 
@@ -241,28 +243,6 @@ _split_in_two, _split_in_four = split(2), split(4)
 _join_two, _join_four = join(2), join(4)
 
 
-@on_all_cores()
-def _transform_weights(block: int, transformed: Array, weight: Array, first: int, numbers: Array) -> None:
-    """transformed[e, block, c, m] = (G g G^T)[e] of output channel (first + block) * ROWS + m and channel c."""
-    n = _named(numbers)
-    size, pitch = n.m + 2, transformed.shape[1]
-    everything = transformed.reshape(-1)
-    g, half = np.zeros(TOGETHER * 9 * ROWS, F), np.empty(size * 3 * ROWS, F)
-    for c in range(0, n.channels, TOGETHER):
-        channels = min(TOGETHER, n.channels - c)
-        _gather_weights(g, weight, (first + block) * ROWS, c, channels, n)
-        for k in range(channels):
-            to = (block * n.channels + c + k) * ROWS
-            if n.m == 4:
-                _weights_of_four(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
-                for u in range(6):
-                    _weights_of_four(half, u * 3 * ROWS, ROWS, everything, u * 6 * pitch + to, pitch, ROWS)
-            else:
-                _weights_of_two(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
-                for u in range(4):
-                    _weights_of_two(half, u * 3 * ROWS, ROWS, everything, u * 4 * pitch + to, pitch, ROWS)
-
-
 @inner
 def _gather_weights(g: Array, weight: Array, o: int, c: int, channels: int, n: Any) -> None:
     """g[k, tap, m] = the weight of output channel o + m and channel c + k; turned by half a turn with `flip`."""
@@ -279,43 +259,6 @@ def _gather_weights(g: Array, weight: Array, o: int, c: int, channels: int, n: A
                     line[t * ROWS] = taps[t]
 
 
-@on_all_cores()
-def _transform_pixels(
-    task: int, pixels: Array, source: Array, first: int, rows: int, pitch: int, all_lines: Array, numbers: Array
-) -> None:
-    """pixels[e, c, tile] = (B^T d B)[e] for some rows of tiles."""
-    n = _named(numbers)
-    size, tiles, entry = n.m + 2, n.tile_columns, pixels.shape[1]
-    length = tiles * n.m + 2
-    spaced = n.m * (tiles + 1)
-    lines = all_lines[numba.get_thread_id()]
-    line, parts, down = lines[:spaced], lines[spaced : spaced * (size + 1)], lines[spaced * (size + 1) :]
-    c, row = task // rows, task % rows
-    image, i, j = _place_of_row(first + row, n)
-    begin, end = inside(j - n.left, n.dilation_w, n.width, length)
-    for u in range(size):
-        seen = i - n.top + u * n.dilation_h
-        if 0 <= seen < n.height:
-            start = ((image * n.channels + c) * n.height + seen) * n.width + j - n.left
-            copy_line(line[:length], source, start, n.dilation_w, begin, end)
-        else:
-            for k in range(length):
-                line[k] = 0
-        if n.m == 4:
-            _split_in_four(line, 0, parts, u * spaced, tiles + 1, tiles + 1)
-        else:
-            _split_in_two(line, 0, parts, u * spaced, tiles + 1, tiles + 1)
-    at = c * pitch + row * tiles
-    if n.m == 4:
-        pixels_of_four(parts, 0, spaced, down, 0, spaced, spaced)
-        for u in range(6):
-            _neighbours_of_four(down, u * spaced, tiles + 1, pixels.reshape(-1), u * 6 * entry + at, entry, tiles)
-    else:
-        pixels_of_two(parts, 0, spaced, down, 0, spaced, spaced)
-        for u in range(4):
-            _neighbours_of_two(down, u * spaced, tiles + 1, pixels.reshape(-1), u * 4 * entry + at, entry, tiles)
-
-
 @inner
 def _place_of_row(row: int, n: Any) -> tuple[int, int, int]:
     """The image, and the first output's row and column, of a row of tiles; each grid of a dilation has its own rows."""
@@ -324,41 +267,114 @@ def _place_of_row(row: int, n: Any) -> tuple[int, int, int]:
     return image, tile * n.m * n.dilation_h + phase // n.dilation_w, phase % n.dilation_w
 
 
-@on_all_cores()
-def _transform_back(
-    task: int,
-    y: Array,
-    products: Array,
-    bias: Array,
-    relu: bool,
-    block: int,
-    first: int,
-    rows: int,
-    pitch: int,
-    all_lines: Array,
-    numbers: Array,
-) -> None:
-    """y = A^T products A + bias, for some blocks of channels and rows of tiles."""
-    n = _named(numbers)
-    size, tiles, entry = n.m + 2, n.tile_columns, products.shape[1]
-    channel = block * ROWS
-    lines = all_lines[numba.get_thread_id()]
-    down, parts, line = lines[: n.m * size * tiles], lines[n.m * size * tiles :], lines[n.m * (size + 1) * tiles :]
-    o, row = task // rows, task % rows
-    image, i, j = _place_of_row(first + row, n)
-    at = o * pitch + row * tiles
-    for v in range(size):
-        if n.m == 4:
-            _back_of_four(products.reshape(-1), v * entry + at, 6 * entry, down, v * tiles, 6 * tiles, tiles)
+class _Transforms(NamedTuple):
+    """The tasks of one m."""
+
+    transform_weights: Task
+    transform_pixels: Task
+    transform_back: Task
+
+
+def _transforms(m: int) -> _Transforms:
+    """Each m has tasks of its own, and only those that are used are compiled."""
+
+    @on_all_cores()
+    def transform_weights(block: int, transformed: Array, weight: Array, first: int, numbers: Array) -> None:
+        """transformed[e, block, c, m] = (G g G^T)[e] of output channel (first + block) * ROWS + m and channel c."""
+        n = _named(numbers)
+        size, pitch = n.m + 2, transformed.shape[1]
+        everything = transformed.reshape(-1)
+        g, half = np.zeros(TOGETHER * 9 * ROWS, F), np.empty(size * 3 * ROWS, F)
+        for c in range(0, n.channels, TOGETHER):
+            channels = min(TOGETHER, n.channels - c)
+            _gather_weights(g, weight, (first + block) * ROWS, c, channels, n)
+            for k in range(channels):
+                to = (block * n.channels + c + k) * ROWS
+                if m == 4:
+                    _weights_of_four(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
+                    for u in range(6):
+                        _weights_of_four(half, u * 3 * ROWS, ROWS, everything, u * 6 * pitch + to, pitch, ROWS)
+                else:
+                    _weights_of_two(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
+                    for u in range(4):
+                        _weights_of_two(half, u * 3 * ROWS, ROWS, everything, u * 4 * pitch + to, pitch, ROWS)
+
+    @on_all_cores()
+    def transform_pixels(
+        task: int, pixels: Array, source: Array, first: int, rows: int, pitch: int, all_lines: Array, numbers: Array
+    ) -> None:
+        """pixels[e, c, tile] = (B^T d B)[e] for some rows of tiles."""
+        n = _named(numbers)
+        size, tiles, entry = n.m + 2, n.tile_columns, pixels.shape[1]
+        length = tiles * n.m + 2
+        spaced = n.m * (tiles + 1)
+        lines = all_lines[numba.get_thread_id()]
+        line, parts, down = lines[:spaced], lines[spaced : spaced * (size + 1)], lines[spaced * (size + 1) :]
+        c, row = task // rows, task % rows
+        image, i, j = _place_of_row(first + row, n)
+        begin, end = inside(j - n.left, n.dilation_w, n.width, length)
+        for u in range(size):
+            seen = i - n.top + u * n.dilation_h
+            if 0 <= seen < n.height:
+                start = ((image * n.channels + c) * n.height + seen) * n.width + j - n.left
+                copy_line(line[:length], source, start, n.dilation_w, begin, end)
+            else:
+                for k in range(length):
+                    line[k] = 0
+            if m == 4:
+                _split_in_four(line, 0, parts, u * spaced, tiles + 1, tiles + 1)
+            else:
+                _split_in_two(line, 0, parts, u * spaced, tiles + 1, tiles + 1)
+        at = c * pitch + row * tiles
+        if m == 4:
+            pixels_of_four(parts, 0, spaced, down, 0, spaced, spaced)
+            for u in range(6):
+                _neighbours_of_four(down, u * spaced, tiles + 1, pixels.reshape(-1), u * 6 * entry + at, entry, tiles)
         else:
-            _back_of_two(products.reshape(-1), v * entry + at, 4 * entry, down, v * tiles, 4 * tiles, tiles)
-    length = min(-(-(n.out_width - j) // n.dilation_w), tiles * n.m)
-    for u in range(min(n.m, -(-(n.out_height - i) // n.dilation_h))):
-        if n.m == 4:
-            _back_of_four(down, u * 6 * tiles, tiles, parts, 0, tiles, tiles)
-            _join_four(parts, 0, tiles, line, 0, tiles)
-        else:
-            _back_of_two(down, u * 4 * tiles, tiles, parts, 0, tiles, tiles)
-            _join_two(parts, 0, tiles, line, 0, tiles)
-        start = ((image * n.out_channels + channel + o) * n.out_height + i + u * n.dilation_h) * n.out_width + j
-        store_line(y, start, line, bias[channel + o], 0, length, n.dilation_w, relu)
+            pixels_of_two(parts, 0, spaced, down, 0, spaced, spaced)
+            for u in range(4):
+                _neighbours_of_two(down, u * spaced, tiles + 1, pixels.reshape(-1), u * 4 * entry + at, entry, tiles)
+
+    @on_all_cores()
+    def transform_back(
+        task: int,
+        y: Array,
+        products: Array,
+        bias: Array,
+        relu: bool,
+        block: int,
+        first: int,
+        rows: int,
+        pitch: int,
+        all_lines: Array,
+        numbers: Array,
+    ) -> None:
+        """y = A^T products A + bias, for some blocks of channels and rows of tiles."""
+        n = _named(numbers)
+        size, tiles, entry = n.m + 2, n.tile_columns, products.shape[1]
+        channel = block * ROWS
+        lines = all_lines[numba.get_thread_id()]
+        down, parts, line = lines[: n.m * size * tiles], lines[n.m * size * tiles :], lines[n.m * (size + 1) * tiles :]
+        o, row = task // rows, task % rows
+        image, i, j = _place_of_row(first + row, n)
+        at = o * pitch + row * tiles
+        for v in range(size):
+            if m == 4:
+                _back_of_four(products.reshape(-1), v * entry + at, 6 * entry, down, v * tiles, 6 * tiles, tiles)
+            else:
+                _back_of_two(products.reshape(-1), v * entry + at, 4 * entry, down, v * tiles, 4 * tiles, tiles)
+        length = min(-(-(n.out_width - j) // n.dilation_w), tiles * n.m)
+        for u in range(min(n.m, -(-(n.out_height - i) // n.dilation_h))):
+            if m == 4:
+                _back_of_four(down, u * 6 * tiles, tiles, parts, 0, tiles, tiles)
+                _join_four(parts, 0, tiles, line, 0, tiles)
+            else:
+                _back_of_two(down, u * 4 * tiles, tiles, parts, 0, tiles, tiles)
+                _join_two(parts, 0, tiles, line, 0, tiles)
+            start = ((image * n.out_channels + channel + o) * n.out_height + i + u * n.dilation_h) * n.out_width + j
+            store_line(y, start, line, bias[channel + o], 0, length, n.dilation_w, relu)
+
+    return _Transforms(transform_weights, transform_pixels, transform_back)
+
+
+TRANSFORMS = {m: _transforms(m) for m in (2, 4)}

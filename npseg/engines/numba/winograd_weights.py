@@ -23,7 +23,7 @@ import numpy as np
 
 from npseg import buffers
 from npseg.checks import Array
-from npseg.engines.numba.compiling import inner, numbers_of, on_all_cores
+from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.engines.numba.transforms import linear
 from npseg.engines.numba.winograd import F, multiply_entries, pixels_of_four, pixels_of_two, uneven
@@ -123,7 +123,7 @@ class WinogradWeights:
 
     def run(self, x: Array, grad: Array, grad_weight: Array) -> None:
         """Write grad_weight."""
-        n, threads = self.numbers, numba.config.NUMBA_NUM_THREADS
+        n, threads, transforms = self.numbers, numba.config.NUMBA_NUM_THREADS, TRANSFORMS[self.numbers.m]
         size = n.m + 2
         tiles = n.rows_at_once * n.tile_columns
         pixels, grads, sums, lines = buffers.workspace(
@@ -136,41 +136,11 @@ class WinogradWeights:
         x, grad = x.reshape(-1), grad.reshape(-1)
         for first in range(0, n.rows, n.rows_at_once):
             rows = min(n.rows_at_once, n.rows - first)
-            _transform_pixels(rows * ceil_divide(n.channels, CHANNELS), pixels, x, first, lines, self.words)
-            _transform_grads(rows * n.blocks, grads, grad, first, rows, lines, self.words)
+            transforms.transform_pixels(rows * ceil_divide(n.channels, CHANNELS), pixels, x, first, lines, self.words)
+            transforms.transform_grads(rows * n.blocks, grads, grad, first, rows, lines, self.words)
             offsets = np.arange(rows * n.tile_columns) * n.pitch
             multiply_entries(grads, pixels, sums, offsets, n.blocks, n.pitch, n.channels, first)
-        _transform_back(n.out_channels, grad_weight.reshape(-1), sums, self.words)
-
-
-@on_all_cores()
-def _transform_pixels(task: int, pixels: Array, x: Array, first: int, all_lines: Array, numbers: Array) -> None:
-    """pixels[e, tile, c] = (B^T d B)[e] for some rows of tiles."""
-    n = _named(numbers)
-    size, entry, width = n.m + 2, pixels.shape[1], n.turned_width
-    groups = -(-n.channels // CHANNELS)
-    row, group = task // groups, task % groups
-    lines = all_lines[numba.get_thread_id()]
-    c, channels = group * CHANNELS, min(CHANNELS, n.channels - group * CHANNELS)
-    image, i = (first + row) // n.tile_rows, (first + row) % n.tile_rows * n.m - n.top
-    down = lines[size * width * channels :]
-    for u in range(size):
-        target = lines[u * width * channels : (u + 1) * width * channels]
-        start = ((image * n.channels + c) * n.height + i + u) * n.width
-        _turn_line(target, x, start, n.height * n.width, channels, 0 <= i + u < n.height, n.left, n.width)
-    for tile in range(n.tile_columns):
-        at = tile * n.m * channels
-        to = (row * n.tile_columns + tile) * n.pitch + c
-        if n.m == 4:
-            pixels_of_four(lines, at, width * channels, down, 0, 6 * channels, 6 * channels)
-            for u in range(6):
-                pixels_of_four(
-                    down, u * 6 * channels, channels, pixels.reshape(-1), u * 6 * entry + to, entry, channels
-                )
-        else:
-            pixels_of_two(lines, at, width * channels, down, 0, 4 * channels, 4 * channels)
-            for u in range(4):
-                pixels_of_two(down, u * 4 * channels, channels, pixels.reshape(-1), u * 4 * entry + to, entry, channels)
+        transforms.transform_back(n.out_channels, grad_weight.reshape(-1), sums, self.words)
 
 
 @inner
@@ -198,35 +168,6 @@ def _turn_line(
         target[k] = 0
 
 
-@on_all_cores()
-def _transform_grads(
-    task: int, grads: Array, grad: Array, first: int, rows: int, all_lines: Array, numbers: Array
-) -> None:
-    """grads[e, block, tile, o] = (G g G^T)[e] for some rows of tiles."""
-    n = _named(numbers)
-    entry, width, tiles = grads.shape[1], n.tile_columns * n.m, rows * n.tile_columns
-    row, block = task // n.blocks, task % n.blocks
-    lines = all_lines[numba.get_thread_id()]
-    channels = min(ROWS, n.out_channels - block * ROWS)
-    image, i = (first + row) // n.tile_rows, (first + row) % n.tile_rows * n.m
-    down = lines[n.m * width * ROWS :]
-    for u in range(n.m):
-        start = ((image * n.out_channels + block * ROWS) * n.out_height + i + u) * n.out_width
-        target = lines[u * width * ROWS : (u + 1) * width * ROWS]
-        _turn_block(target, grad, start, n.out_height * n.out_width, channels, i + u < n.out_height, n.out_width)
-    for tile in range(n.tile_columns):
-        at = tile * n.m * ROWS
-        to = (block * tiles + row * n.tile_columns + tile) * ROWS
-        if n.m == 4:
-            _grads_of_four(lines, at, width * ROWS, down, 0, 4 * ROWS, 4 * ROWS)
-            for u in range(6):
-                _grads_of_four(down, u * 4 * ROWS, ROWS, grads.reshape(-1), u * 6 * entry + to, entry, ROWS)
-        else:
-            _grads_of_two(lines, at, width * ROWS, down, 0, 2 * ROWS, 2 * ROWS)
-            for u in range(4):
-                _grads_of_two(down, u * 2 * ROWS, ROWS, grads.reshape(-1), u * 4 * entry + to, entry, ROWS)
-
-
 @inner
 def _turn_block(target: Array, source: Array, start: int, plane: int, channels: int, exists: bool, width: int) -> None:
     """target[j, m] = source[start + m * plane + j], for ROWS channels of which some may be missing, zeros elsewhere."""
@@ -247,27 +188,106 @@ def _turn_block(target: Array, source: Array, start: int, plane: int, channels: 
                 line[j * ROWS] = pixels[j]
 
 
-@on_all_cores()
-def _transform_back(o: int, grad_weight: Array, sums: Array, numbers: Array) -> None:
-    """grad_weight[o, c] = A^T sums A."""
-    n = _named(numbers)
-    size, entry = n.m + 2, sums.shape[1]
-    down, lines = np.empty(3 * size * CHANNELS, F), np.empty(3 * CHANNELS, F)
-    for c in range(0, n.channels, CHANNELS):
-        channels = min(CHANNELS, n.channels - c)
-        at = o * n.pitch + c
-        for v in range(size):
-            if n.m == 4:
-                _back_of_four(sums.reshape(-1), v * entry + at, 6 * entry, down, v * channels, 6 * channels, channels)
+class _Transforms(NamedTuple):
+    """The tasks of one m."""
+
+    transform_pixels: Task
+    transform_grads: Task
+    transform_back: Task
+
+
+def _transforms(m: int) -> _Transforms:
+    """Each m has tasks of its own, and only those that are used are compiled."""
+
+    @on_all_cores()
+    def transform_pixels(task: int, pixels: Array, x: Array, first: int, all_lines: Array, numbers: Array) -> None:
+        """pixels[e, tile, c] = (B^T d B)[e] for some rows of tiles."""
+        n = _named(numbers)
+        size, entry, width = n.m + 2, pixels.shape[1], n.turned_width
+        groups = -(-n.channels // CHANNELS)
+        row, group = task // groups, task % groups
+        lines = all_lines[numba.get_thread_id()]
+        c, channels = group * CHANNELS, min(CHANNELS, n.channels - group * CHANNELS)
+        image, i = (first + row) // n.tile_rows, (first + row) % n.tile_rows * n.m - n.top
+        down = lines[size * width * channels :]
+        for u in range(size):
+            target = lines[u * width * channels : (u + 1) * width * channels]
+            start = ((image * n.channels + c) * n.height + i + u) * n.width
+            _turn_line(target, x, start, n.height * n.width, channels, 0 <= i + u < n.height, n.left, n.width)
+        for tile in range(n.tile_columns):
+            at = tile * n.m * channels
+            to = (row * n.tile_columns + tile) * n.pitch + c
+            if m == 4:
+                pixels_of_four(lines, at, width * channels, down, 0, 6 * channels, 6 * channels)
+                for u in range(6):
+                    pixels_of_four(
+                        down, u * 6 * channels, channels, pixels.reshape(-1), u * 6 * entry + to, entry, channels
+                    )
             else:
-                _back_of_two(sums.reshape(-1), v * entry + at, 4 * entry, down, v * channels, 4 * channels, channels)
-        for k in range(3):
-            if n.m == 4:
-                _back_of_four(down, k * 6 * channels, channels, lines, 0, channels, channels)
+                pixels_of_two(lines, at, width * channels, down, 0, 4 * channels, 4 * channels)
+                for u in range(4):
+                    pixels_of_two(
+                        down, u * 4 * channels, channels, pixels.reshape(-1), u * 4 * entry + to, entry, channels
+                    )
+
+    @on_all_cores()
+    def transform_grads(
+        task: int, grads: Array, grad: Array, first: int, rows: int, all_lines: Array, numbers: Array
+    ) -> None:
+        """grads[e, block, tile, o] = (G g G^T)[e] for some rows of tiles."""
+        n = _named(numbers)
+        entry, width, tiles = grads.shape[1], n.tile_columns * n.m, rows * n.tile_columns
+        row, block = task // n.blocks, task % n.blocks
+        lines = all_lines[numba.get_thread_id()]
+        channels = min(ROWS, n.out_channels - block * ROWS)
+        image, i = (first + row) // n.tile_rows, (first + row) % n.tile_rows * n.m
+        down = lines[n.m * width * ROWS :]
+        for u in range(n.m):
+            start = ((image * n.out_channels + block * ROWS) * n.out_height + i + u) * n.out_width
+            target = lines[u * width * ROWS : (u + 1) * width * ROWS]
+            _turn_block(target, grad, start, n.out_height * n.out_width, channels, i + u < n.out_height, n.out_width)
+        for tile in range(n.tile_columns):
+            at = tile * n.m * ROWS
+            to = (block * tiles + row * n.tile_columns + tile) * ROWS
+            if m == 4:
+                _grads_of_four(lines, at, width * ROWS, down, 0, 4 * ROWS, 4 * ROWS)
+                for u in range(6):
+                    _grads_of_four(down, u * 4 * ROWS, ROWS, grads.reshape(-1), u * 6 * entry + to, entry, ROWS)
             else:
-                _back_of_two(down, k * 4 * channels, channels, lines, 0, channels, channels)
-            for l in range(3):  # noqa: E741
-                start = (o * n.channels + c) * 9 + k * 3 + l
-                place, line = grad_weight[start:], lines[l * channels : (l + 1) * channels]
-                for j in range(channels):
-                    place[j * 9] = line[j]
+                _grads_of_two(lines, at, width * ROWS, down, 0, 2 * ROWS, 2 * ROWS)
+                for u in range(4):
+                    _grads_of_two(down, u * 2 * ROWS, ROWS, grads.reshape(-1), u * 4 * entry + to, entry, ROWS)
+
+    @on_all_cores()
+    def transform_back(o: int, grad_weight: Array, sums: Array, numbers: Array) -> None:
+        """grad_weight[o, c] = A^T sums A."""
+        n = _named(numbers)
+        size, entry = n.m + 2, sums.shape[1]
+        down, lines = np.empty(3 * size * CHANNELS, F), np.empty(3 * CHANNELS, F)
+        for c in range(0, n.channels, CHANNELS):
+            channels = min(CHANNELS, n.channels - c)
+            at = o * n.pitch + c
+            for v in range(size):
+                if m == 4:
+                    _back_of_four(
+                        sums.reshape(-1), v * entry + at, 6 * entry, down, v * channels, 6 * channels, channels
+                    )
+                else:
+                    _back_of_two(
+                        sums.reshape(-1), v * entry + at, 4 * entry, down, v * channels, 4 * channels, channels
+                    )
+            for k in range(3):
+                if m == 4:
+                    _back_of_four(down, k * 6 * channels, channels, lines, 0, channels, channels)
+                else:
+                    _back_of_two(down, k * 4 * channels, channels, lines, 0, channels, channels)
+                for l in range(3):  # noqa: E741
+                    start = (o * n.channels + c) * 9 + k * 3 + l
+                    place, line = grad_weight[start:], lines[l * channels : (l + 1) * channels]
+                    for j in range(channels):
+                        place[j * 9] = line[j]
+
+    return _Transforms(transform_pixels, transform_grads, transform_back)
+
+
+TRANSFORMS = {m: _transforms(m) for m in (2, 4)}

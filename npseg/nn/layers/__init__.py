@@ -1,0 +1,60 @@
+"""The layers: each an operation together with the shapes of its parameters; `layer.py` says what one can do."""
+
+from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
+from npseg.nn.layers.elementwise import Dropout, ReLU
+from npseg.nn.layers.joining import Add, Concat, Crop, ResizeBilinear
+from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
+from npseg.nn.layers.linear import Flatten, Linear
+from npseg.nn.layers.normalisation import BatchNorm2d, LocalResponseNorm
+from npseg.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+
+LAYERS: dict[str, type[Layer]] = {
+    layer.__name__: layer
+    for layer in (
+        Conv2d,
+        ConvTranspose2d,
+        Linear,
+        BatchNorm2d,
+        LocalResponseNorm,
+        ReLU,
+        MaxPool2d,
+        AvgPool2d,
+        GlobalAvgPool2d,
+        Dropout,
+        Flatten,
+        Crop,
+        Add,
+        Concat,
+        ResizeBilinear,
+    )
+}
+"""Every layer by the name that descriptions and files know it by."""
+
+__all__ = [
+    "LAYERS",
+    "Add",
+    "AvgPool2d",
+    "BatchNorm2d",
+    "C",
+    "Concat",
+    "Conv2d",
+    "Conv2dReLU",
+    "ConvTranspose2d",
+    "Crop",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Gradients",
+    "Layer",
+    "Linear",
+    "LocalResponseNorm",
+    "MaxPool2d",
+    "Mode",
+    "ParameterSpec",
+    "Randomness",
+    "ReLU",
+    "ResizeBilinear",
+    "Shape",
+    "Wanted",
+    "size_of",
+]

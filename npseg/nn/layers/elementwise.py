@@ -1,0 +1,56 @@
+"""Layers that treat each value by itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npseg import buffers, ops
+from npseg.checks import Array
+from npseg.nn.layers.layer import Gradients, Layer, Mode, Wanted
+
+
+@dataclass(frozen=True)
+class ReLU(Layer):
+    """`npseg.ops.relu`."""
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the output, which the next layer keeps anyway."""
+        y = ops.relu(inputs[0])
+        return y, y
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """The gradient passes where the output is positive."""
+        return (ops.relu_backward(grad, saved),), {}
+
+
+@dataclass(frozen=True)
+class Dropout(Layer):
+    """`npseg.ops.dropout` while training; otherwise the input as it is."""
+
+    p: float = 0.5
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the mask; None where nothing was switched off.
+
+        Raises:
+            ValueError: training without a generator, or with another number of generators than images.
+        """
+        (x,) = inputs
+        if not mode.training or self.p == 0:
+            return x, None
+        if mode.rng is None:
+            raise ValueError("rng must be given to train a network with dropout, got None")
+        if isinstance(mode.rng, np.random.Generator):
+            return ops.dropout(x, self.p, mode.rng)
+        if len(mode.rng) != len(x):
+            raise ValueError(f"rng must be one generator, or one for each of {len(x)} images, got {len(mode.rng)}")
+        y, mask = buffers.empty_like(x), buffers.empty_like(x)
+        for n, rng in enumerate(mode.rng):
+            y[n], mask[n] = ops.dropout(x[n], self.p, rng)
+        return y, mask
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Through the same mask."""
+        return (grad if saved is None else ops.dropout_backward(grad, saved),), {}

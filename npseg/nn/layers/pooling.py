@@ -1,0 +1,115 @@
+"""Layers of pooling: windows without weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from npseg import ops
+from npseg.checks import Array
+from npseg.geometry import Axis, Padding, Size, Window, pooling_window
+from npseg.nn.layers.layer import Gradients, Layer, Mode, Shape, Wanted, axes_of_any_size, size_of
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Layer):
+    """`npseg.ops.max_pool2d`, in ceil mode unless told otherwise, as in Caffe."""
+
+    kernel_size: int | tuple[int, int]
+    stride: int | tuple[int, int] | None = None
+    padding: Padding = 0
+    ceil_mode: bool = True
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """(C, H_out, W_out)."""
+        size = size_of(inputs[0])
+        return inputs[0][0], *_window(self, size).output_size(size)
+
+    def axes(self, *inputs: Shape) -> tuple[Axis, Axis]:
+        """The window's rows and columns."""
+        return _axes(self, inputs)
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the winners' positions and the input's size, not the input."""
+        (x,) = inputs
+        y, indices = ops.max_pool2d(
+            x, self.kernel_size, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode
+        )
+        return y, (indices, (x.shape[2], x.shape[3]))
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Each gradient goes to the pixel that won."""
+        indices, size = saved
+        return (ops.max_pool2d_backward(grad, indices, size),), {}
+
+
+@dataclass(frozen=True)
+class AvgPool2d(Layer):
+    """`npseg.ops.avg_pool2d`, in ceil mode unless told otherwise, as in Caffe."""
+
+    kernel_size: int | tuple[int, int]
+    stride: int | tuple[int, int] | None = None
+    padding: Padding = 0
+    ceil_mode: bool = True
+    count_include_pad: bool = True
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """(C, H_out, W_out)."""
+        size = size_of(inputs[0])
+        return inputs[0][0], *_window(self, size).output_size(size)
+
+    def axes(self, *inputs: Shape) -> tuple[Axis, Axis]:
+        """The window's rows and columns."""
+        return _axes(self, inputs)
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the input's size."""
+        (x,) = inputs
+        return ops.avg_pool2d(x, self.kernel_size, **self._arguments()), (x.shape[2], x.shape[3])
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Each gradient is shared among the window's pixels."""
+        return (ops.avg_pool2d_backward(grad, saved, self.kernel_size, **self._arguments()),), {}
+
+    def _arguments(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "ceil_mode": self.ceil_mode,
+            "count_include_pad": self.count_include_pad,
+        }
+
+
+@dataclass(frozen=True)
+class GlobalAvgPool2d(Layer):
+    """`npseg.ops.global_avg_pool2d`: the mean of each plane, whatever its size, as a map of one pixel."""
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """(C, 1, 1)."""
+        return inputs[0][0], 1, 1
+
+    def axes(self, *inputs: Shape) -> tuple[Axis, Axis] | None:
+        """A window as large as the map."""
+        return (Axis(inputs[0][1]), Axis(inputs[0][2])) if inputs else None
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the input's size."""
+        (x,) = inputs
+        return ops.global_avg_pool2d(x), (x.shape[2], x.shape[3])
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Each gradient is shared among the plane's pixels."""
+        return (ops.global_avg_pool2d_backward(grad, saved),), {}
+
+
+def _window(pool: MaxPool2d | AvgPool2d, size: Size) -> Window:
+    """The pool's window on a map of this size, ceil mode's overhang included."""
+    _, overhanging = pooling_window(
+        pool.kernel_size, size, stride=pool.stride, padding=pool.padding, ceil_mode=pool.ceil_mode
+    )
+    return overhanging
+
+
+def _axes(pool: MaxPool2d | AvgPool2d, inputs: tuple[Shape, ...]) -> tuple[Axis, Axis]:
+    if inputs:
+        return _window(pool, size_of(inputs[0])).axes
+    return axes_of_any_size(pool.kernel_size, pool.kernel_size if pool.stride is None else pool.stride, pool.padding, 1)
