@@ -32,6 +32,7 @@ LARGE = [  # enough work for several threads, several blocks, and what remains b
     Example("conv2d", {"x": (2, 18, 30, 23), "weight": (27, 18, 3, 2)}, {"stride": (2, 1), "padding": (1, 0)}),
     Example("conv2d", {"x": (3, 40, 11, 13), "weight": (50, 40, 1, 1), "bias": (50,)}),
     Example("conv2d", {"x": (2, 32, 7, 8), "weight": (48, 32, 7, 7), "bias": (48,)}, {"padding": 3}),
+    Example("conv2d", {"x": (3, 22, 3, 5), "weight": (38, 11, 5, 6)}, {"padding": (3, 4), "groups": 2}),
     Example("conv2d", {"x": (2, 12, 17, 19), "weight": (20, 3, 3, 3)}, {"groups": 4, "padding": 1}),
     Example("conv_transpose2d", {"x": (2, 21, 15, 11), "weight": (21, 5, 4, 4)}, {"stride": 2, "padding": 1}),
     Example("conv_transpose2d", {"x": (1, 6, 9, 7), "weight": (6, 6, 16, 16)}, {"stride": 8, "padding": 4}),

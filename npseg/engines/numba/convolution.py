@@ -14,6 +14,9 @@ from npseg.engines import choice, im2col
 from npseg.engines.numba import depthwise, plan, transposed
 from npseg.engines.numba.compiling import plain
 from npseg.engines.numba.direct import Correlation, Grid
+from npseg.engines.numba.microkernel import ROWS
+from npseg.engines.numba.small_maps import SmallMap, pairs_of_taps
+from npseg.engines.numba.small_maps_weights import SmallMapWeights
 from npseg.engines.numba.weights import WeightGradient
 from npseg.engines.numba.winograd import Winograd
 from npseg.engines.numba.winograd_weights import WinogradWeights
@@ -98,24 +101,32 @@ def _tile_size(allowed: str, shape: Shape, out_shape: Shape, window: Window, gro
 @prepared
 def _weight_gradient(
     shape: Shape, grad_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
-) -> WeightGradient | WinogradWeights:
+) -> WeightGradient | WinogradWeights | SmallMapWeights:
     """The weight gradient of a convolution of this shape."""
     if _is_for_winograd(window, groups, dtype) and window.rows.dilation == window.columns.dilation == 1:
         size = grad_shape[2], grad_shape[3]
         m = plan.weight_tile_size(winograd, shape[0], shape[1], grad_shape[1], size)
         if m:
             return WinogradWeights(shape, grad_shape, window, m)
+    if plan.is_small(shape, grad_shape, window) and grad_shape[1] // groups >= ROWS:
+        taps = pairs_of_taps(shape[0], shape[2:], grad_shape[2:], window)
+        return SmallMapWeights(shape, grad_shape, taps, window.area, groups, dtype)
     return WeightGradient(shape, grad_shape, window, groups, dtype)
 
 
 @prepared
 def _forward(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
-) -> Correlation | Winograd:
+) -> Correlation | Winograd | SmallMap:
     """A convolution of this shape."""
     m = _tile_size(winograd, shape, out_shape, window, groups, dtype)
     if m:
         return Winograd(shape, out_shape, window, m, flip=False)
+    channels, out_channels = shape[1] // groups, out_shape[1] // groups
+    steps = out_channels * channels * window.area, channels * window.area, window.area
+    if plan.is_small(shape, out_shape, window):
+        pairs = pairs_of_taps(shape[0], shape[2:], out_shape[2:], window)
+        return SmallMap(shape, out_shape, pairs, window.area, groups, steps, dtype)
     taps = np.array(list(product(*(range(length) for length in window.kernel_size))))
     grid = Grid(
         height=out_shape[2],
@@ -128,8 +139,6 @@ def _forward(
         kind_columns=np.zeros(1, np.int64),
         places=np.arange(window.area)[None],
     )
-    channels, out_channels = shape[1] // groups, out_shape[1] // groups
-    steps = out_channels * channels * window.area, channels * window.area, window.area
     blocking = plan.blocking(shape[0], channels, out_channels, grid, dtype.itemsize)
     return Correlation(shape, out_shape, grid, groups, steps, blocking, dtype)
 
@@ -137,7 +146,7 @@ def _forward(
 @prepared
 def _input_gradient(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
-) -> Sequence[Correlation | Winograd]:
+) -> Sequence[Correlation | Winograd | SmallMap]:
     """The gradient with respect to an input of `out_shape`, given the output's of `shape`."""
     m = _tile_size(winograd, shape, out_shape, window, groups, dtype)
     if m:
@@ -145,6 +154,10 @@ def _input_gradient(
         return [Winograd(shape, out_shape, Window(rows, columns), m, flip=True)]
     channels, out_channels = shape[1] // groups, out_shape[1] // groups
     steps = channels * out_channels * window.area, window.area, out_channels * window.area
+    if plan.is_small(out_shape, shape, window):
+        pairs = pairs_of_taps(shape[0], out_shape[2:], shape[2:], window)
+        seen = {tap: joined.exchanged() for tap, joined in pairs.items()}
+        return [SmallMap(shape, out_shape, seen, window.area, groups, steps, dtype)]
     return [
         Correlation(
             shape,

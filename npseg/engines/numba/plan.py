@@ -4,8 +4,9 @@
 |---|---|---|
 | one input channel a group | `depthwise` | a row of pixels is the longest product there is; memory is the limit |
 | 3x3, stride 1, float32, many channels | `winograd`, if allowed | a quarter of the multiplications; costs transforms |
+| maps hardly larger than the window | `small_maps` | most taps would meet padding; each weight is used a few times |
 | other windows | `direct`, in bands | nothing is copied but what a core's cache holds |
-| maps hardly larger than the window | `direct`, as columns | in bands, most positions would be wasted |
+| small maps | `direct`, as columns | in bands, most positions would be wasted |
 | input gradients, transposed convolutions | `direct`, by `transposed` | phases of the stride are convolutions |
 | weight gradients, 3x3, stride 1, float32 | `winograd_weights`, if allowed | as forward |
 | other weight gradients | `weights` | positions as the inner dimension of a product |
@@ -18,7 +19,7 @@ import numba
 
 from npseg.engines.numba.direct import Blocking, Grid
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
-from npseg.geometry import ceil_divide
+from npseg.geometry import Window, ceil_divide
 
 CACHE = 2**18
 """Bytes of each of the two things that a task keeps in its core's cache: its band, and half of its sums."""
@@ -60,6 +61,28 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
     parts = max(-(-all_blocks * ROWS * band_columns * itemsize // (2 * CACHE)), min(all_blocks, -(-tasks // bands)))
     blocks = -(-all_blocks // parts)
     return Blocking(as_columns, band, chunk, blocks, bands > 2)
+
+
+FEW_POSITIONS, REAL_SHARE = 512, 0.75
+"""Up to so many outputs, and up to this share of taps that meet real pixels, a product for each tap is faster."""
+
+
+def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window) -> bool:
+    """Whether `small_maps` serves a convolution, or one of its gradients, best.
+
+    Args:
+        shape: (N, C, H, W) of the convolution's input.
+        out_shape: (N, C_out, H_out, W_out) of its output.
+        window: in which an output sees the input.
+    """
+    outputs = out_shape[2] * out_shape[3]
+    if shape[0] * outputs > FEW_POSITIONS:
+        return False
+    seen = [
+        sum(places.stop - places.start for _, places, _ in axis.spans(length, out_length))
+        for axis, length, out_length in zip(window.axes, shape[2:], out_shape[2:], strict=True)
+    ]
+    return bool(0 < seen[0] * seen[1] <= REAL_SHARE * window.area * outputs)
 
 
 PRODUCT = 1 / 240

@@ -13,11 +13,7 @@ it joins. The channels lie side by side, the positions are rows, and the microke
         y[n, o, p] = sums[p, o] + bias[o]
 
 Such layers have more weights than anything else: each is read once, and turned in the cache. The gradient with respect
-to the input is the same with p and q exchanged. The gradient with respect to the weight is a product for each tap, too:
-
-    for each block of ROWS output channels o, each strip of channels c:                   (shared among the threads)
-        for each tap t:   sums[t, o, c] = sum over its pairs (p, q) of  grad[n, o, p] * turned[q, c]
-        grad_weight[o, c, t] = sums[t, o, c]
+to the input is the same with p and q exchanged, that with respect to the weight has a file of its own.
 """
 
 from itertools import product
@@ -30,21 +26,16 @@ from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.compiling import numbers_of, on_all_cores
 from npseg.engines.numba.microkernel import (
-    PICKED_VECTORS,
     ROWS,
     VECTOR_BYTES,
-    multiply_in_place,
-    multiply_picked,
     rounded_to_lanes,
 )
 from npseg.engines.numba.turning import turn
+from npseg.engines.numba.unpacked import PICKED_VECTORS, multiply_picked
 from npseg.geometry import Window, ceil_divide
 
 WEIGHTS = 400_000
 """Bytes of turned weights that the second cache holds beside what is multiplied with them."""
-
-STRIP_VECTORS = 8
-"""Vectors of channels of the weight gradient that a thread takes at once."""
 
 Shape = tuple[int, ...]
 
@@ -54,6 +45,10 @@ class Pairs(NamedTuple):
 
     outputs: Array
     inputs: Array
+
+    def exchanged(self) -> "Pairs":
+        """As the input gradient sees them."""
+        return Pairs(self.inputs, self.outputs)
 
 
 def pairs_of_taps(images: int, size: Shape, out_size: Shape, window: Window) -> dict[int, Pairs]:
@@ -82,7 +77,6 @@ class _Numbers(NamedTuple):
     area: int
     pitch: int
     chunk: int
-    sums_pitch: int
     strips: int
 
 
@@ -95,7 +89,7 @@ class SmallMap:
     Args:
         source_shape: (N, C, H, W) of what is multiplied with the weight.
         out_shape: (N, C_out, H_out, W_out) of the result.
-        taps: for every tap, the places in the result and in the source.
+        taps: for every tap that meets real pixels, the places in the result and in the source.
         area: taps of the window.
         groups: how many independent parts the channels are cut into.
         weight_steps: entries from one group's weights to the next, one result channel's, one source channel's.
@@ -106,7 +100,7 @@ class SmallMap:
         self,
         source_shape: Shape,
         out_shape: Shape,
-        taps: dict[int, tuple[Array, Array]],
+        taps: dict[int, Pairs],
         area: int,
         groups: int,
         weight_steps: tuple[int, int, int],
@@ -130,9 +124,8 @@ class SmallMap:
             out_step=weight_steps[1],
             in_step=weight_steps[2],
             area=area,
-            pitch=_pitch(channels, dtype),
+            pitch=pitch_of(channels, dtype),
             chunk=chunk,
-            sums_pitch=width,
             strips=ceil_divide(out_shape[1] // groups, width),
         )
         self.words = np.array(n)
@@ -148,7 +141,7 @@ class SmallMap:
             places[:, tap] = (k * chunk + np.arange(chunk)) * width
         self.rows_of_sums, self.rows_of_source = np.array(rows_of_sums), np.array(rows_of_source)
         self.places = places.ravel()
-        self.pixel_places = np.arange(n.pixels) * n.pitch
+        self.pixel_places = np.arange(images * n.pixels) * n.pitch
         self.channel_places = np.arange(width) * n.out_pixels
 
     def run(self, source: Array, weight: Array, y: Array, bias: Array | None = None, relu: bool = False) -> bool:
@@ -161,7 +154,7 @@ class SmallMap:
             (threads, (n.images * n.out_pixels + 1) * self.width),
         )
         bias = np.zeros(n.out_channels, self.dtype) if bias is None else bias
-        _turn_channels(_turns(n), turned, source.reshape(-1), self.pixel_places, n.images, n.channels, n.pitch)
+        turn_channels(turned, source, self.pixel_places)
         _correlate(
             self.tasks,
             turned,
@@ -181,96 +174,25 @@ class SmallMap:
         return True
 
 
-class SmallMapWeights:
-    """The weight gradient of one shape, prepared; ROWS output channels in a group at least.
-
-    Args:
-        shape: of x.
-        grad_shape: of the output's gradient.
-        taps: for every tap, the places in the gradient and in x.
-        area: taps of the window.
-        groups: how many independent parts the channels are cut into.
-        dtype: of all arrays.
-    """
-
-    def __init__(
-        self, shape: Shape, grad_shape: Shape, taps: dict[int, Pairs], area: int, groups: int, dtype: np.dtype[Any]
-    ) -> None:
-        self.dtype = dtype
-        group_channels, group_out_channels = shape[1] // groups, grad_shape[1] // groups
-        strips = ceil_divide(group_channels, STRIP_VECTORS * VECTOR_BYTES // dtype.itemsize)
-        chunk = ceil_divide(group_channels, strips)
-        self.numbers = n = _Numbers(
-            images=shape[0],
-            channels=shape[1],
-            group_channels=group_channels,
-            pixels=shape[2] * shape[3],
-            out_channels=grad_shape[1],
-            group_out_channels=group_out_channels,
-            out_pixels=grad_shape[2] * grad_shape[3],
-            group_step=group_out_channels * group_channels * area,
-            out_step=group_channels * area,
-            in_step=area,
-            area=area,
-            pitch=_pitch(shape[1], dtype),
-            chunk=chunk,
-            sums_pitch=_pitch(chunk, dtype),
-            strips=strips,
-        )
-        self.words = np.array(n)
-        self.tasks = groups * ceil_divide(group_out_channels, ROWS) * strips
-        none = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64))
-        every = [taps.get(tap, none) for tap in range(area)]
-        self.first = np.cumsum([0, *(len(pairs.outputs) for pairs in every)])
-        outputs, inputs = (np.concatenate(places) for places in zip(*every, strict=True))
-        image, position = np.divmod(outputs, n.out_pixels)
-        self.places = image * n.out_channels * n.out_pixels + position
-        self.offsets = inputs * n.pitch
-        self.pixel_places = np.arange(n.pixels) * n.pitch
-        self.channel_places = np.arange(n.chunk) * area
-
-    def run(self, x: Array, grad: Array, grad_weight: Array) -> None:
-        """Write grad_weight."""
-        n = self.numbers
-        turned, sums = buffers.workspace(
-            self.dtype,
-            (n.images * n.pixels * n.pitch + VECTOR_BYTES // self.dtype.itemsize,),
-            (numba.config.NUMBA_NUM_THREADS, n.area * ROWS * n.sums_pitch),
-        )
-        _turn_channels(_turns(n), turned, x.reshape(-1), self.pixel_places, n.images, n.channels, n.pitch)
-        _weight_gradient(
-            self.tasks,
-            turned,
-            grad.reshape(-1),
-            self.places,
-            self.offsets,
-            self.first,
-            self.channel_places,
-            grad_weight.reshape(-1),
-            sums,
-            self.words,
-        )
-
-
-def _pitch(channels: int, dtype: np.dtype[Any]) -> int:
+def pitch_of(channels: int, dtype: np.dtype[Any]) -> int:
     """From pixel to pixel in what is turned: not a power of two, or all rows of a tile would meet in the same cache."""
     return rounded_to_lanes(channels, dtype.itemsize) + VECTOR_BYTES // dtype.itemsize
 
 
-def _turns(n: _Numbers) -> int:
-    return n.images * ceil_divide(n.channels, 64)
+def turn_channels(turned: Array, source: Array, pixel_places: Array) -> None:
+    """turned[(n, pixel), c] = source[n, c, pixel], where each pixel has its place."""
+    images, channels = source.shape[:2]
+    tasks = images * ceil_divide(channels, 64)
+    _turn_channels(tasks, turned, source.reshape(-1), pixel_places, images, channels)
 
 
 @on_all_cores()
-def _turn_channels(
-    task: int, turned: Array, source: Array, pixel_places: Array, images: int, channels: int, pitch: int
-) -> None:
-    """turned[(n, pixel), c] = source[n, c, pixel], 64 channels of an image."""
-    pixels = len(pixel_places)
+def _turn_channels(task: int, turned: Array, source: Array, pixel_places: Array, images: int, channels: int) -> None:
+    """64 channels of an image."""
+    pixels = len(pixel_places) // images
     image, first = task % images, task // images * 64
-    start = image * pixels * pitch + first
-    rows = min(64, channels - first)
-    turn(turned, start, pixel_places, 0, source, (image * channels + first) * pixels, pixels, rows, pixels)
+    start, rows = (image * channels + first) * pixels, min(64, channels - first)
+    turn(turned, first, pixel_places, image * pixels, source, start, pixels, rows, pixels)
 
 
 @on_all_cores()
@@ -335,52 +257,3 @@ def _correlate(
     for image in range(n.images):
         start = (image * n.out_channels + channel) * n.out_pixels
         turn(y, start, channel_places, 0, sums, image * n.out_pixels * width, width, n.out_pixels, rows)
-
-
-@on_all_cores()
-def _weight_gradient(
-    task: int,
-    turned: Array,
-    grad: Array,
-    places: Array,
-    offsets: Array,
-    first_of_taps: Array,
-    channel_places: Array,
-    grad_weight: Array,
-    all_sums: Array,
-    numbers: Array,
-) -> None:
-    """A strip of channels, for ROWS output channels of one group."""
-    n = _named(numbers)
-    sums = all_sums[numba.get_thread_id()]
-    blocks = -(-n.group_out_channels // ROWS)
-    strip, block, group = task % n.strips, task // n.strips % blocks, task // n.strips // blocks
-    first = strip * n.chunk
-    channels = min(n.chunk, n.group_channels - first)
-    row = min(block * ROWS, n.group_out_channels - ROWS)  # the last block is a whole one, too
-    for tap in range(n.area):
-        start = tap * ROWS * n.sums_pitch
-        begin, end = first_of_taps[tap], first_of_taps[tap + 1]
-        if begin == end:
-            for k in range(start, start + ROWS * n.sums_pitch):
-                sums[k] = 0
-            continue
-        multiply_in_place(
-            grad,
-            (group * n.group_out_channels + row) * n.out_pixels,
-            n.out_pixels,
-            places,
-            turned,
-            group * n.group_channels + first,
-            offsets,
-            begin,
-            end - begin,
-            sums,
-            start,
-            n.sums_pitch,
-            channels,
-            0,
-        )
-    for m in range(block * ROWS - row, ROWS):  # without those of the block before
-        start = group * n.group_step + (row + m) * n.out_step + first * n.area
-        turn(grad_weight, start, channel_places, 0, sums, m * n.sums_pitch, ROWS * n.sums_pitch, n.area, channels)

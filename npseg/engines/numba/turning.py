@@ -4,7 +4,7 @@ Copying number by number would read or write one number of each cache line. Inst
 row in each register, and its registers' numbers are put in turn, pair by pair:
 
     for log2(lanes) times:
-        rows[2 r], rows[2 r + 1] = the two halves of  rows[r][0], rows[r + lanes/2][0], rows[r][1], rows[r + lanes/2][1], ...
+        rows[2 r], rows[2 r + 1] = the halves of  a[0], b[0], a[1], b[1], ...   where a, b = rows[r], rows[r + lanes/2]
 
 after which register c holds what was column c. Each step moves a row's number by one binary digit into the lane's.
 """
@@ -68,13 +68,10 @@ def _turn_tile(
 
 def _lowest(builder: Any, count: Any, lanes: int) -> Any:
     """The flags of the first `count` lanes."""
-    flags = ir.VectorType(ir.IntType(1), lanes)
     spread = ir.Constant(ir.VectorType(count.type, lanes), list(range(lanes)))
     first = builder.insert_element(ir.Constant(spread.type, ir.Undefined), count, ir.IntType(32)(0))
     everywhere = chosen(builder, first, first, [0] * lanes)
-    result = builder.icmp_signed("<", spread, everywhere)
-    assert result.type == flags
-    return result
+    return builder.icmp_signed("<", spread, everywhere)
 
 
 @inner
