@@ -602,9 +602,7 @@ def test_data_that_has_moved_away_is_named(tmp_path, capsys):
 # The command as a process
 
 
-@pytest.mark.parametrize(
-    "command", [[], ["train"], ["evaluate"], ["predict"], ["summary"], ["formula"], ["explain"], ["explore"]]
-)
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
 def test_help_is_quick_and_needs_no_heavy_module(command):
     code = (
         "import sys; from npseg import cli\n"
