@@ -13,6 +13,8 @@ from PIL import Image
 
 from npseg import cli
 from npseg import engines as npseg_engines
+from npseg.cli import training
+from npseg.flags.training import SHAPES_COUNT
 from npseg.models import files, vgg
 from npseg.training import checkpoints
 
@@ -21,9 +23,14 @@ TINY = ["--widths", "2", "2", "3", "3", "2", "--depths", "1", "1", "1", "1", "1"
 KEYS = ["pixel_accuracy", "mean_accuracy", "mean_iu", "frequency_weighted_iu", "class_iu"]
 
 
+def shapes_count(monkeypatch, **counts):
+    for split, count in counts.items():
+        monkeypatch.setitem(SHAPES_COUNT, split, count)
+
+
 @pytest.fixture(autouse=True)
 def few_shapes(monkeypatch):
-    monkeypatch.setattr(cli, "SHAPES_COUNT", {"train": 6, "val": 3})
+    shapes_count(monkeypatch, train=6, val=3)
 
 
 def write_folder(root, sizes, classes=CLASSES):
@@ -122,7 +129,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = set()
     for _ in range(3):
-        fresh = cli._fresh_folder("some/where/photos", 8)
+        fresh = training._fresh_folder("some/where/photos", 8)
         fresh.mkdir(parents=True)
         names.add(fresh)
     assert len(names) == 3
@@ -130,7 +137,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
 
 
 def test_defaults_of_a_folder_are_those_of_the_readme(folder):
-    chosen = cli._with_defaults({"data": str(folder)})
+    chosen = training._with_defaults({"data": str(folder)})
     assert (chosen["steps"], chosen["batch_size"], chosen["optimizer"], chosen["learning_rate"]) == (
         1400,
         4,
@@ -595,7 +602,7 @@ def test_data_that_has_moved_away_is_named(tmp_path, capsys):
 # The command as a process
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["predict"], ["explore"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
 def test_help_is_quick_and_needs_no_heavy_module(command):
     code = (
         "import sys; from npseg import cli\n"
@@ -634,7 +641,7 @@ def test_json_is_clean_and_errors_go_to_stderr(run, folder):
 @pytest.mark.slow
 @pytest.mark.parametrize(("data", "steps"), [("shapes", "150"), ("camvid", "60")])
 def test_the_default_network_soon_beats_the_baselines(tmp_path, monkeypatch, data, steps):
-    monkeypatch.setattr(cli, "SHAPES_COUNT", {"train": 1000, "val": 100})
+    shapes_count(monkeypatch, train=1000, val=100)
     if data == "camvid":
         data = Path(__file__).resolve().parents[2] / "shared" / "data" / "camvid"
         if not data.is_dir():

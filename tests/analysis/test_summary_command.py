@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from npseg import flags
 from npseg.analysis import CONVENTIONS
 from npseg.cli import main
+from npseg.flags import counting
 from npseg.models import NAMES, fcn, save, vgg
 
 
@@ -67,7 +67,7 @@ def test_every_name_has_an_image_of_its_own(name: str, capsys: pytest.CaptureFix
 
 
 def test_the_flag_knows_every_convention(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tuple(CONVENTIONS) == flags.CONVENTIONS
+    assert tuple(CONVENTIONS) == counting.CONVENTIONS
     counts = {name: json.loads(printed(capsys, "context", "--convention", name, "--json")) for name in CONVENTIONS}
     assert [count["convention"] for count in counts.values()] == list(CONVENTIONS)
     assert counts["torch"]["macs"] == 2 * counts["npseg"]["macs"]

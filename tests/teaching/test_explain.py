@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from npseg import cli, flags, ops
+from npseg import cli, ops
+from npseg.flags import make_parser
+from npseg.flags.teaching import EXPLAINED
 from npseg.teaching import OPERATIONS, Stages, demonstration, text, trace
 
 NO_BACKWARD = {"deconvolve2d"}
@@ -24,13 +26,13 @@ def explain(capsys, *words):
 
 
 def test_the_flags_and_the_demonstrations_name_the_same_operations():
-    assert set(flags.EXPLAINED) == set(demonstration.DEFAULTS)
-    backward = {f"{name}_backward" for name in flags.EXPLAINED if name not in NO_BACKWARD}
-    assert set(flags.EXPLAINED) | backward == set(OPERATIONS) - {"conv2d_grad_input", "conv2d_grad_weight"}
+    assert set(EXPLAINED) == set(demonstration.DEFAULTS)
+    backward = {f"{name}_backward" for name in EXPLAINED if name not in NO_BACKWARD}
+    assert set(EXPLAINED) | backward == set(OPERATIONS) - {"conv2d_grad_input", "conv2d_grad_weight"}
 
 
 @pytest.mark.parametrize("backward", [False, True])
-@pytest.mark.parametrize("operation", flags.EXPLAINED)
+@pytest.mark.parametrize("operation", EXPLAINED)
 def test_every_operation_is_explained(capsys, operation, backward):
     status, out, err = explain(capsys, operation, "--all", *["--backward"] * backward)
     if backward and operation in NO_BACKWARD:
@@ -75,7 +77,7 @@ def test_the_window_and_the_matrix_are_drawn(capsys):
 def test_the_flags_say_how(capsys, words, shape):
     status, out, _ = explain(capsys, *words)
     assert status == 0
-    options = vars(flags.make_parser().parse_args(["explain", *words]))
+    options = vars(make_parser().parse_args(["explain", *words]))
     chosen = {n: v for n, v in options.items() if v is not None and n not in ("command", "step", "all", "figure")}
     assert demonstration.demonstrate(**chosen).target_shape == shape
     assert str(demonstration.demonstrate(**chosen)[0]) in out

@@ -10,7 +10,7 @@ from PIL import Image
 
 from npseg import matrices, ops
 from npseg.data import IGNORE_INDEX, Shapes
-from npseg.flags import EXPLAINED
+from npseg.flags.teaching import EXPLAINED
 from npseg.geometry import AffineMap, Axis
 from npseg.matrices import conv2d_matrix
 from npseg.teaching import figures, trace

@@ -44,7 +44,7 @@ def test_winograd_is_settled_as_given_or_in_force_or_for_networks():
 
 @needs_numba
 def test_the_values_of_winograd_are_those_of_the_engine():
-    from npseg import flags
     from npseg.engines import resolve
+    from npseg.flags import arguments
 
-    assert WINOGRAD == flags.WINOGRAD == resolve("numba").OPTIONS["winograd"]
+    assert WINOGRAD == arguments.WINOGRAD == resolve("numba").OPTIONS["winograd"]

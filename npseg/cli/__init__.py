@@ -1,0 +1,63 @@
+"""The command line: `npseg train | evaluate | predict | summary | formula | explain | explore`.
+
+Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
+imported by the command that needs it, so `--help` is quick.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from npseg.cli import counting, inference, teaching, training
+from npseg.cli.shared import INTERRUPTED, UsageError
+from npseg.flags import make_parser
+
+COMMANDS = {
+    "train": training.train,
+    "evaluate": inference.evaluate,
+    "predict": inference.predict,
+    "summary": counting.summary,
+    "formula": counting.formula,
+    "explain": teaching.explain,
+    "explore": teaching.explore,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: the words after `npseg`; None takes those of this process.
+
+    Returns:
+        The exit status: 0, 1 after an error, 2 after a usage error, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: the words cannot be parsed (status 2), or ask for help (status 0).
+    """
+    options = make_parser().parse_args(arguments)
+    command = COMMANDS[vars(options).pop("command")]
+    try:
+        status: int = command(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return _fail(command, "interrupted", INTERRUPTED)
+    except BrokenPipeError:  # whoever read our output has left, as `head` does; a flush at exit must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UsageError as error:
+        return _fail(command, error, 2)
+    except MemoryError as error:
+        return _fail(command, f"out of memory: {error}", 1)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        return _fail(command, error, 1)
+
+
+def _fail(command: Any, message: object, status: int) -> int:
+    """One line on standard error."""
+    if isinstance(message, OSError) and message.strerror:
+        message = f"{message.filename}: {message.strerror}" if message.filename else message.strerror
+    print(f"npseg {command.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
+    return status

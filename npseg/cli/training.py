@@ -1,0 +1,193 @@
+"""`npseg train`: start a run or resume one, watch it, draw its figures."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, open_data
+from npseg.flags.training import (
+    COMMON_DEFAULTS,
+    DATA_DEFAULTS,
+    NETWORK_DEFAULTS,
+    OPTIMIZER_DEFAULTS,
+    SCHEDULE_DEFAULTS,
+    SHAPES,
+    SHAPES_COUNT,
+)
+
+if TYPE_CHECKING:
+    from npseg.nn.graph import Graph
+    from npseg.training.run import Run
+
+
+def train(options: argparse.Namespace) -> int:
+    """Start a run or resume one; at the end draw its figures and print its best metrics."""
+    given = {name: value for name, value in vars(options).items() if value is not None}
+    run = _resume(given) if "resume" in given else _start(given)
+    state, settings = run.state, run.state.settings
+    print(
+        f"{sum(array.size for array in state.model.parameters.values()):,} parameters, {state.samples:,} images of "
+        f"{len(state.task.classes)} classes, {settings.steps - state.step:,} steps to go"
+    )
+    with engine(settings.engine, settings.winograd):
+        print(f"Engine: {_engine_summary()}")
+    print(f"Run folder: {run.folder}", flush=True)
+    if not _train_with_progress_bar(run):
+        print(f"Stopped and saved after step {state.step}. Go on with: npseg train --resume {run.folder}")
+        return INTERRUPTED
+    _draw_figures(run)
+    _print_best(run)
+    return 0
+
+
+def _start(given: Mapping[str, Any]) -> "Run":
+    """A new run, from the flags that were given and the defaults of the others."""
+    from npseg.training.run import Run
+    from npseg.training.samples import cached, median_frequency_weights
+    from npseg.training.settings import Settings
+
+    chosen = _with_defaults(given)
+    folder = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    training, validation = (open_data(chosen["data"], split, chosen.get("image_size")) for split in SHAPES_COUNT)
+    training = cached(training)
+    if chosen.get("class_weights") == "median":
+        chosen["class_weights"] = tuple(median_frequency_weights(training))
+    settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
+    network = {name: chosen[name] for name in NETWORK_DEFAULTS} | {"init_from": chosen.get("init_from")}
+    model = _build_network(len(training.classes), network, settings.seed)
+    return Run.start(folder, model, training, validation, settings, {"network": network})
+
+
+def _resume(given: Mapping[str, Any]) -> "Run":
+    """An old run. It goes on as it began, so hardly any flag may come with it."""
+    from npseg.training.run import Run
+
+    folder = given["resume"]
+    if given.get("output", folder).resolve() != folder.resolve():
+        raise UsageError("--resume goes on in the run's own folder, --output cannot name another")
+    changes = {name: given[name] for name in ("steps", "checkpoint_every", "engine", "winograd") if name in given}
+    for name in given.keys() - changes.keys() - {"resume", "output"}:
+        raise UsageError(f"--resume goes on as the run began, {flag_of(name)} cannot be given with it")
+    return Run.resume(folder, **changes)
+
+
+def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All flags of a new run; some defaults depend on the data, the optimizer and the schedule."""
+    chosen: dict[str, Any] = {**COMMON_DEFAULTS, **NETWORK_DEFAULTS, **given}
+    kind = SHAPES if chosen["data"] == SHAPES else "a folder"
+    for flag, choice, defaults in (
+        ("--data", kind, DATA_DEFAULTS),
+        ("--optimizer", chosen["optimizer"], OPTIMIZER_DEFAULTS),
+        ("--schedule", chosen["schedule"], SCHEDULE_DEFAULTS),
+    ):
+        for name in {name for table in defaults.values() for name in table} - defaults[choice].keys():
+            if name in given:
+                raise UsageError(f"{flag_of(name)} has no meaning with {flag} {choice}")
+        chosen = defaults[choice] | chosen
+    return {"validate_every": max(1, chosen["steps"] // 10)} | chosen
+
+
+def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
+    """The FCN that the flags describe."""
+    from npseg.models import fcn, initialise_from, load, vgg
+    from npseg.training import checkpoints
+
+    model = fcn(
+        vgg(network["widths"], network["depths"], network["fc6"], dropout=network["dropout"], seed=seed),
+        classes,
+        network["stride"],
+        form=network["form"],
+        train_upsampling=network["train_upsampling"],
+    )
+    if network["init_from"] is not None:
+        initialise_from(model, load(checkpoints.locate(Path(network["init_from"]))))
+    return model
+
+
+def _fresh_folder(data: str, stride: int) -> Path:
+    """A name under runs/ that nothing has yet."""
+    name = f"{Path(data).resolve().name}-fcn{stride}s-{datetime.now():%Y%m%d-%H%M%S}"
+    folder, number = Path("runs", name), 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs", f"{name}-{number}")
+    return folder
+
+
+def _train_with_progress_bar(run: "Run") -> bool:
+    """Train, showing loss, learning rate and time left; whether the last step was reached."""
+    from tqdm import tqdm
+
+    seconds = 0.1 if sys.stderr.isatty() else 10.0  # a log file keeps every update
+    with tqdm(
+        total=run.state.settings.steps,
+        initial=run.state.step,
+        unit="step",
+        dynamic_ncols=True,
+        mininterval=seconds,
+        delay=1e-9,  # not before the first step is done, which may have to say that it compiles
+    ) as bar:
+
+        def observe(record: Mapping[str, Any]) -> None:
+            bar.set_postfix(loss=f"{record['loss']:.4g}", rate=f"{record['learning_rate']:.2e}", refresh=False)
+            bar.update()
+            if "val" in record:
+                bar.write(f"step {record['step']:5}: {_summary(record['val'])}", file=sys.stderr)
+
+        return run.train(observe)
+
+
+def _summary(evaluation: Mapping[str, Any]) -> str:
+    """The two metrics one watches, beside the baselines'."""
+    baselines = [metrics for metrics in evaluation["baselines"].values() if metrics is not None]
+    parts = []
+    for name, key in (("mean IU", "mean_iu"), ("pixel accuracy", "pixel_accuracy")):
+        own, *others = ("-" if metrics[key] is None else f"{metrics[key]:.1%}" for metrics in (evaluation, *baselines))
+        parts.append(f"{name} {own} (baselines {', '.join(others)})")
+    return ", ".join(parts)
+
+
+def _draw_figures(run: "Run") -> None:
+    """The run's curves, and validation images beside their labels and what the best network makes of them."""
+    from npseg.teaching import run_figures
+    from npseg.training import checkpoints
+    from npseg.training.evaluation import segment
+    from npseg.training.samples import each
+
+    model, task = checkpoints.load_network(checkpoints.locate(run.folder))
+    number = len(run.validation)
+    shown = [run.validation[index * number // 6] for index in range(6)] if number > 6 else list(each(run.validation))
+    with engine(run.state.settings.engine, run.state.settings.winograd):
+        predictions = [segment(model, [sample.image], task.normalise)[0] for sample in shown]
+    samples = [(image, labels, prediction) for (image, labels, _), prediction in zip(shown, predictions, strict=True)]
+    run_figures.curves(run.records(), run.folder / "curves.png")
+    run_figures.predictions(samples, task.classes, task.colors, run.folder / "predictions.png")
+
+
+def _print_best(run: "Run") -> None:
+    """The metrics of the best validation, from the log."""
+    from npseg.training import evaluation
+
+    for record in run.records():
+        if record["step"] == run.state.best_step and "val" in record:
+            print(f"Best network, of step {record['step']}, on the validation images, in per cent:")
+            print(evaluation.table(record["val"]))
+    print(f"Figures: {run.folder / 'curves.png'} {run.folder / 'predictions.png'}")
+
+
+def _engine_summary() -> str:
+    """The current engine in one line."""
+    from npseg import engine_info
+
+    info = engine_info()
+    if info["engine"] == "numba":
+        return (
+            f"numba {info['numba']}, {info['processor']} with vectors of {info['vector_bits']} bits, threads "
+            f"{info['threads']} ({info['threading_layer']}), winograd {info['winograd_in_networks']}"
+        )
+    return f"{info['engine']}, NumPy {info['numpy']}" + (f" with {info['blas']}" if "blas" in info else "")

@@ -1,0 +1,18 @@
+"""The flags of `npseg`, one file for each family of commands; `npseg.cli` does what they say.
+
+Nothing here imports another part of npseg, so that `--help` is quick.
+"""
+
+import argparse
+
+from npseg.flags import counting, inference, teaching, training
+from npseg.flags.arguments import Parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All flags of all commands."""
+    parser = Parser(prog="npseg", description="Semantic segmentation from scratch in NumPy.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for family in (training, inference, counting, teaching):
+        family.add_commands(commands)
+    return parser
