@@ -153,13 +153,25 @@ print("At row 0, column 2 the scores are", logits[0, :, 0, 2], "so the class is"
 
 # %% [markdown]
 # Softmax turns the scores of a pixel into probabilities: positive, and together 1. It keeps their order, so the map
-# stays the same. Training needs probabilities ([lesson 11](11_training.ipynb)); the map does not.
+# stays the same. Training needs probabilities, or rather their logarithms, from `log_softmax`
+# ([lesson 11](11_training.ipynb)); the map needs neither.
 
 # %%
 probabilities = ops.softmax(logits)
 assert np.allclose(probabilities.sum(axis=1), 1)
+assert np.allclose(np.log(probabilities), ops.log_softmax(logits))
 assert np.array_equal(ops.segmentation_map(probabilities), segmentation)
 print("At row 0, column 2 the probabilities are", probabilities[0, :, 0, 2].round(3))
+
+# %% [markdown]
+# And if each class's scores are averaged over *all* pixels? Then one score a class is left for the whole
+# image, and nothing of where. Many classifiers end like this, in a global average pooling (풀링). [Lesson
+# 09](09_classifier_to_fcn.ipynb) goes the other way, from a classifier back to maps.
+
+# %%
+whole = ops.global_avg_pool2d(logits)
+assert np.allclose(whole[0, :, 0, 0], logits[0].mean(axis=(1, 2)))
+print("from", logits.shape, "to", whole.shape, "with the scores", whole.ravel().round(2))
 
 # %% [markdown]
 # ## A pixel alone knows too little

@@ -22,6 +22,8 @@
 #
 # The code behind it: [`npseg/ops/convolution.py`](../npseg/ops/convolution.py),
 # [`npseg/engines/loops.py`](../npseg/engines/loops.py), [`npseg/engines/im2col.py`](../npseg/engines/im2col.py),
+# [`npseg/ops/activation.py`](../npseg/ops/activation.py),
+# [`npseg/ops/normalisation.py`](../npseg/ops/normalisation.py),
 # [`npseg/matrices/sparse_matrix.py`](../npseg/matrices/sparse_matrix.py)
 
 # %%
@@ -178,22 +180,60 @@ print(grad_bias)
 rng = np.random.default_rng(3)
 images = rng.standard_normal((2, 3, 6, 5))
 kernels = rng.standard_normal((4, 3, 3, 2))
-cotangent = rng.standard_normal(ops.conv2d(images, kernels, stride=(2, 1), padding=1).shape)
+cotangent = rng.standard_normal((2, 4, 3, 6))  # shaped like the output
 
 
-def loss(images, kernels):
-    return np.sum(cotangent * ops.conv2d(images, kernels, stride=(2, 1), padding=1))
+def measured_and_promised(loss, array, gradient, h=1e-5):
+    """How the loss changes along a random direction: by two forward passes, and by the gradient."""
+    direction = rng.standard_normal(array.shape)
+    measured = (loss(array + h * direction) - loss(array - h * direction)) / (2 * h)
+    return measured, np.sum(gradient * direction)
+
+
+def convolved(images, kernels):
+    return ops.conv2d(images, kernels, stride=(2, 1), padding=1)
 
 
 grad_images, grad_kernels, _ = ops.conv2d_backward(cotangent, images, kernels, stride=(2, 1), padding=1)
-h = 1e-5
-for name, array, gradient in (("images", images, grad_images), ("kernels", kernels, grad_kernels)):
-    direction = rng.standard_normal(array.shape)
-    ahead = loss(*(a + h * direction if a is array else a for a in (images, kernels)))
-    behind = loss(*(a - h * direction if a is array else a for a in (images, kernels)))
-    measured, promised = (ahead - behind) / (2 * h), np.sum(gradient * direction)
+for name, loss, array, gradient in (
+    ("images", lambda moved: np.sum(cotangent * convolved(moved, kernels)), images, grad_images),
+    ("kernels", lambda moved: np.sum(cotangent * convolved(images, moved)), kernels, grad_kernels),
+):
+    measured, promised = measured_and_promised(loss, array, gradient)
     print(f"{name:8} measured {measured:9.4f}, promised {promised:9.4f}")
     assert np.isclose(measured, promised, rtol=1e-6)
+
+# %% [markdown]
+# The same check serves every other layer. The ReLU passes a gradient on where its output is above 0. Dropout uses
+# the mask of the forward pass again. In a normalisation each value changes the mean and the spread of its
+# neighbours, too, so its gradient is a sum once more.
+
+# %%
+gamma, beta = rng.standard_normal(3), rng.standard_normal(3)
+g = rng.standard_normal(images.shape)
+
+
+def batch_norm(images):
+    return ops.batch_norm2d(images, gamma, beta, np.zeros(3), np.ones(3), training=True)
+
+
+_, mask = ops.dropout(images, 0.5, rng)
+layers = {
+    "relu": (ops.relu, ops.relu_backward(g, ops.relu(images))),
+    "dropout": (lambda moved: moved * mask, ops.dropout_backward(g, mask)),
+    "batch_norm2d": (
+        lambda moved: batch_norm(moved)[0],
+        ops.batch_norm2d_backward(g, images, gamma, batch_norm(images)[1])[0],
+    ),
+    "local_response_norm": (
+        lambda moved: ops.local_response_norm(moved, 3, alpha=0.5),
+        ops.local_response_norm_backward(g, images, 3, alpha=0.5),
+    ),
+}
+for name, (layer, gradient) in layers.items():
+    measured, promised = measured_and_promised(lambda moved, layer=layer: np.sum(g * layer(moved)), images, gradient)
+    print(f"{name:20} measured {measured:9.4f}, promised {promised:9.4f}")
+    assert np.isclose(measured, promised, rtol=1e-5)
 
 # %% [markdown]
 # ## As columns
@@ -241,7 +281,7 @@ assert np.array_equal(A.T.row_lengths.reshape(4, 4), counts)
 # is not the inverse. `A.T @ (A @ x)` is not x. [Lesson 08](08_transposed.ipynb) comes back to this.
 
 # %%
-y = ops.conv2d(images, kernels, stride=(2, 1), padding=1)
+y = convolved(images, kernels)
 assert np.isclose(np.sum(y * cotangent), np.sum(images * grad_images))
 assert not np.allclose(A.T @ (A @ x.ravel()), x.ravel())
 print(f"<A x, g> = {np.sum(y * cotangent):.6f}, <x, A^T g> = {np.sum(images * grad_images):.6f}")

@@ -3,6 +3,7 @@
 The plain tests read the files as they are. Those marked `notebook` execute every lesson (extra `lessons`).
 """
 
+import inspect
 import json
 import re
 import time
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+from npseg import ops
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "notebooks"
@@ -144,6 +147,15 @@ def test_its_korean_terms_are_those_of_the_glossary(lesson):
     terms = re.findall(r"\(([가-힣 ]+)\)", "".join(source(cell) for cell in cells(lesson)))
     assert terms
     assert [term for term in terms if term not in glossary] == []
+
+
+@pytest.mark.parametrize("name", [name for name in ops.__all__ if inspect.isfunction(getattr(ops, name))])
+def test_every_operation_names_the_lesson_that_shows_it(name):
+    named = re.findall(r"notebooks/(\w+)\.ipynb", inspect.getdoc(getattr(ops, name)) or "")
+    assert named
+    assert set(named) <= set(TITLES)
+    texts = [lesson.read_text(encoding="utf-8") for lesson in LESSONS if lesson.stem in named]
+    assert all(name.removesuffix("_backward") in text for text in texts)
 
 
 SECONDS: dict[str, float] = {}
