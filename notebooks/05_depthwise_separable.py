@@ -17,8 +17,8 @@
 # - write down what each of them costs, in parameters and in multiplications, and check the formulas by three counts;
 # - say what a separable convolution cannot do.
 #
-# Previous: [04 dilation](04_dilation.ipynb) · next:
-# [06 pooling and unpooling](06_pooling_unpooling.ipynb) · all lessons: [README](README.md)
+# Previous: [04 dilation](04_dilation.ipynb) · next: [06 pooling and unpooling](06_pooling_unpooling.ipynb) · all
+# lessons: [README](README.md)
 #
 # The code behind it: [`npseg/ops/depthwise.py`](../npseg/ops/depthwise.py),
 # [`npseg/analysis/formulas/convolution.py`](../npseg/analysis/formulas/convolution.py),
@@ -41,8 +41,8 @@ rng = np.random.default_rng(5)
 # %% [markdown]
 # ## A full convolution does two jobs at once
 #
-# A convolution (합성곱) of C channels has kernels (커널) of shape (C, K, K): one output looks *around*, at K x K pixels
-# (픽셀), and it *mixes* all C channels. Below, one step with C = 2: both channels of the input take part.
+# A convolution (합성곱) of C channels has kernels (커널) of shape (C, K, K): one output looks *around*, at K x K
+# pixels (픽셀), and it *mixes* all C channels. Below, one step with C = 2: both channels of the input take part.
 
 # %%
 x = rng.integers(0, 4, (1, 2, 3, 3)).astype(float)
@@ -55,8 +55,8 @@ figures.step(trace("conv2d", x, full_weight), 1)
 #
 # ## Job one: look around (depthwise)
 #
-# A **depthwise convolution** (깊이별 합성곱) has one K x K filter (필터) for each channel. Output channel 0 sees input
-# channel 0 and nothing else.
+# A **depthwise convolution** (깊이별 합성곱) has one K x K filter (필터) for each channel. Output channel 0 sees
+# input channel 0 and nothing else.
 
 # %%
 depthwise_weight = np.array([[[[1.0, 0.0], [0.0, 2.0]]], [[[3.0, 0.0], [0.0, 4.0]]]])  # (C, 1, K, K)
@@ -109,8 +109,8 @@ figures.side_by_side(
 # %% [markdown]
 # ## Job two: mix the channels (pointwise)
 #
-# A **pointwise convolution** has 1 x 1 kernels. It looks at one pixel, and mixes its channels: at every pixel the same
-# matrix product.
+# A **pointwise convolution** has 1 x 1 kernels. It looks at one pixel, and mixes its channels: at every pixel the
+# same matrix product.
 
 # %%
 pointwise_weight = np.array([[1.0, 10.0], [1.0, -1.0], [0.5, 0.5]])[:, :, None, None]  # (M, C, 1, 1)
@@ -141,8 +141,8 @@ print(separable[0])
 print(separable[8])
 
 # %% [markdown]
-# Two convolutions without anything between them are one convolution. Its kernels are products: filter m is, on channel
-# c, the depthwise filter c times the number `pointwise[m, c]`.
+# Two convolutions without anything between them are one convolution. Its kernels are products: filter m is, on
+# channel c, the depthwise filter c times the number `pointwise[m, c]`.
 
 # %%
 product = pointwise_weight * depthwise_weight[:, 0]  # (M, C, 1, 1) * (C, K, K) -> (M, C, K, K)
@@ -151,8 +151,8 @@ assert np.allclose(ops.conv2d(x, product), mixed)
 
 # %% [markdown]
 # So what does it give up? On channel c, all M filters have one and the same form, only stronger, weaker or turned in
-# sign. Write the M filters of a channel as the rows of a matrix (M, K K): it has rank 1. A full convolution's may have
-# any rank up to the smaller of M and K K.
+# sign. Write the M filters of a channel as the rows of a matrix (M, K K): it has rank 1. A full convolution's may
+# have any rank up to the smaller of M and K K.
 
 # %%
 learned = rng.standard_normal((3, 2, 2, 2))
@@ -164,8 +164,8 @@ for name, weight in (("full", learned), ("separable", product)):
 
 # %% [markdown]
 # **A word with two meanings.** In image processing a kernel is called separable when it is a column times a row, *in
-# space*. Sobel's is. There the K x K taps are taken apart; here the channels are. A depthwise separable convolution may
-# have any K x K filters.
+# space*. Sobel's is. There the K x K taps are taken apart; here the channels are. A depthwise separable convolution
+# may have any K x K filters.
 
 # %%
 column, row = np.array([[1.0], [2.0], [1.0]]), np.array([[-1.0, 0.0, 1.0]])
@@ -233,8 +233,8 @@ for (name, formula), layers in zip(by_formula.items(), (full, apart), strict=Tru
     assert formula.macs == macs == multiplied
 
 # %% [markdown]
-# They agree. With padding (패딩) there is a subtlety: the formula counts multiplications by padding zeros, the loops do
-# not do them. The `exact` convention leaves them out, and so do the non-zeros of the sparse matrix:
+# They agree. With padding (패딩) there is a subtlety: the formula counts multiplications by padding zeros, the loops
+# do not do them. The `exact` convention leaves them out, and so do the non-zeros of the sparse matrix:
 
 # %%
 padded = Conv2d(C, C, K, padding=1, groups=C, bias=False)
@@ -312,8 +312,8 @@ assert round(dense.parameters / 1e5) == 293  # table 4: 29.3 million
 assert abs(dense.macs / 4866e6 - 1) < 0.001  # table 4: 4866 million
 
 # %% [markdown]
-# Table 4 of the paper has these numbers too: 29.3 million parameters and 4866 million multiply-accumulates (we count 1
-# million more), against 4.2 and 569. On ImageNet, says the same table, the full network was right in 71.7% of the
+# Table 4 of the paper has these numbers too: 29.3 million parameters and 4866 million multiply-accumulates (we count
+# 1 million more), against 4.2 and 569. On ImageNet, says the same table, the full network was right in 71.7% of the
 # images and the separable one in 70.6%: what was given up is little.
 #
 # Where do the remaining multiplications go? Not into looking around:

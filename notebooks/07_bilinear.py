@@ -144,8 +144,8 @@ figures.matrix_and_transpose(matrix, name="linear interpolation, 4 to 8 pixels,"
 # ## Rows add up to 1
 #
 # Read the matrix by columns: each input pixel has a tent, highest at its own middle, and 0 from the next pixel's
-# middle on. At every place the tents add up to 1: a **partition of unity**. So a constant map stays constant, and no
-# value ever leaves the range of its neighbours.
+# middle on. At every place the tents add up to 1: a **partition of unity**. So a constant map stays constant; and
+# since no weight is negative, no value ever leaves the range of its neighbours.
 
 # %%
 tents = interpolation(4, 84)
