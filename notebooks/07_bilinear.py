@@ -104,8 +104,8 @@ figures.side_by_side({"input": ramp} | both, columns=1)
 
 # %% [markdown]
 # With half-pixel centres, one output is always half an input pixel from the next: the scale is 2, and stays 2. With
-# `align_corners` the step is (n - 1) / (2 n - 1): it depends on the size of the map, and no map is exactly twice as
-# large. Networks that take images of any size want the first; know which one your weights were trained with.
+# `align_corners` the step is (n - 1) / (2 n - 1): it depends on the size of the map, and is never exactly a half.
+# Networks that take images of any size want the first; know which one your weights were trained with.
 
 # %%
 for size in (4, 8, 64):

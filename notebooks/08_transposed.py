@@ -182,6 +182,19 @@ assert (output_size(3, 1, padding="valid"), output_size(3, 2, padding="valid")) 
 # Which pixels does `same` cut? Of the K - stride surplus rows the first half (rounded down) goes at the top, the rest
 # at the bottom. For K = 3 and stride 2 there is one surplus row: it goes at the bottom. Where the kernel is smaller
 # than the stride (the last line above) there is nothing to cut; zeros are added at the bottom and right instead.
+#
+# One warning for that rare case: there Keras adds the zeros for `valid` too, and says 6. npseg and PyTorch keep to
+# the formula, and say 5. With a kernel as large as the stride or larger, all agree.
+
+
+# %%
+def keras_valid(size, kernel_size, stride):
+    """The output's side by Keras's own rule."""
+    return size * stride + max(kernel_size - stride, 0)
+
+
+assert all(keras_valid(2, k, s) == output_size(k, s) for k, s in ((3, 1), (3, 2), (4, 2), (2, 2)))
+assert (keras_valid(2, 2, 3), output_size(2, 3)) == (6, 5)
 
 # %%
 full = stride_2.result[0, 0]
