@@ -153,7 +153,7 @@ for depth in range(1, 6):
 # %% [markdown]
 # Plain layers add 2 pixels each; doubling dilations double the field each time, for the same weights.
 #
-# Our function against npseg, on VGG16, up to its third, fourth and fifth pooling. (fc6 sees 404 pixels: it is a 7 x 7
+# Our function against npseg, on VGG16, up to each of its poolings. (fc6 sees 404 pixels: it is a 7 x 7
 # convolution.)
 
 # %%
@@ -236,8 +236,9 @@ figures.side_by_side(bright)
 # is such a group, for two layers of dilation 1 and 2 see 7 pixels. So is doubling, 1, 2, 4, ... (Yu and Koltun,
 # "Multi-scale context aggregation by dilated convolutions", 2016).
 #
-# One number more: where a value *lies*. An even kernel or a stride shifts the map by half pixels; dilation with an odd
-# kernel and padding d does not. [Lesson 10](10_skips.ipynb) needs this to align maps of different strides.
+# One number more: where a value *lies*. A window of even size shifts the map by half a pixel; dilation with an odd
+# kernel and padding d (K - 1) / 2 does not shift it. [Lesson 10](10_skips.ipynb) needs this to align maps of
+# different strides.
 
 # %%
 for name, axis in {

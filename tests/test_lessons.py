@@ -84,6 +84,7 @@ def broken(found: list[str]) -> list[str]:
 def test_every_text_has_its_notebook_and_the_other_way_round():
     notebooks = {path.stem for path in FOLDER.glob("*.ipynb")}
     assert {lesson.stem for lesson in LESSONS} == notebooks
+    assert notebooks
     assert notebooks <= set(TITLES)
 
 
