@@ -96,7 +96,7 @@ figures.side_by_side(
 # %% [markdown]
 # Here is what it can do to a picture: one edge filter for each colour channel. Red edges stay red, green ones green.
 
-# %% tags=["thumbnail"]
+# %%
 image = Shapes(8, image_size=(96, 96))[5].image
 channels = image.transpose(2, 0, 1)[None] / 255
 sobel = np.array([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
@@ -257,7 +257,7 @@ assert counts["summary, exact"] == counts["measured"] == counts["non-zeros of th
 # With many channels, 1/M vanishes and 1/(K K) remains: a 3 x 3 convolution becomes up to 9 times cheaper, never more.
 # Larger kernels win more.
 
-# %%
+# %% tags=["thumbnail"]
 picture = Picture(figsize=(7, 4), layout="constrained")
 axes = picture.subplots()
 widths = [2**n for n in range(1, 11)]

@@ -101,7 +101,7 @@ figures.side_by_side(
 # - **bed of nails** (못 박기): it stands at the top left, the rest is 0;
 # - **max unpooling**: it stands where the maximum had been, the rest is 0. This one needs the indices.
 
-# %% tags=["thumbnail"]
+# %%
 nearest = ops.nearest_unpool2d(y, 2)
 nails = ops.bed_of_nails_unpool2d(y, 2)
 remembered = ops.max_unpool2d(y, indices, (4, 4))
