@@ -244,7 +244,7 @@ assert np.array_equal(semantic == DISC, instances > 0)
 # | classification | yes | | | |
 # | detection | | yes | | |
 # | semantic segmentation | | | yes | |
-# | instance segmentation | | yes (from the masks) | yes (from the masks) | yes |
+# | instance segmentation | | yes (from the masks) | yes, of the objects | yes |
 #
 # These lessons, and npseg, are about **semantic** segmentation, as in the FCN paper (Long, Shelhamer, Darrell, "Fully
 # convolutional networks for semantic segmentation", 2015).

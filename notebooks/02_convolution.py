@@ -208,12 +208,16 @@ assert np.array_equal(A @ x.ravel(), convolve_plane(x[0, 0], weight[0, 0]).ravel
 print(A @ x.ravel())
 
 # %% [markdown]
-# Read row 0 as a picture of 4 x 4 pixels: it is the kernel, lying on the image where the window of output 0 lies.
-# The next rows show it one step further. The *same* weights come back in every row (weight sharing), and most
-# entries are zero: A is a **sparse matrix** (희소 행렬).
+# Read row 0 as a picture of 4 x 4 pixels: it is the kernel, lying on the image where the window of output 0
+# lies. The next rows show it one step further. The *same* weights come back in every row (weight sharing).
+# All else is zero, and on larger images that is nearly everything: A is a **sparse matrix** (희소 행렬), of
+# which only the entries are stored.
 
 # %%
 rows = A.toarray().reshape(4, 4, 4)
+larger = matrices.conv2d_matrix(weight, (32, 32))
+share = larger.nnz / np.prod(larger.shape)
+print(f"for 32 x 32 pixels A is {larger.shape[0]} x {larger.shape[1]}, and {share:.1%} of it is filled")
 figures.side_by_side({f"row {number} of A": row for number, row in enumerate(rows)})
 
 # %% [markdown]

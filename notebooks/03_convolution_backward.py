@@ -57,7 +57,7 @@ figures.side_by_side({"x": x[0, 0], "weight": weight[0, 0], "y": ops.conv2d(x, w
 #
 # `y[i, j] += x[i + k, j + l] * weight[k, l]`
 #
-# If this pixel grows by a little, y[i, j] grows by that times `weight[k, l]`, and the loss by that times `grad[i,
+# If this pixel grows by a little, `y[i, j]` grows by that times `weight[k, l]`, and the loss by that times `grad[i,
 # j]`. If the weight grows, the same with the pixel. So each forward product gives rise to two backward products:
 #
 # `grad_x[i + k, j + l] += grad[i, j] * weight[k, l]`
@@ -238,8 +238,7 @@ for name, (layer, gradient) in layers.items():
 # %% [markdown]
 # ## As columns
 #
-# Forward: `y = W @ columns`. Backward, by the rule for a matrix product, and with the three steps of forward in
-# reverse:
+# Forward: `y = W @ columns`. Backward, by the rule for a matrix product, and with the steps of forward in reverse:
 #
 # - `grad_W = grad @ columns.T`
 # - `grad_columns = W.T @ grad`
@@ -276,9 +275,12 @@ print("entries in the rows of A.T:", A.T.row_lengths)
 assert np.array_equal(A.T.row_lengths.reshape(4, 4), counts)
 
 # %% [markdown]
-# A map and its transpose are **adjoint** (수반): for all x and g, $\langle A x, g \rangle = \langle x, A^T g
-# \rangle$. That is a test for a backward pass that needs no small h. Note what the transpose is *not*: it
-# is not the inverse. `A.T @ (A @ x)` is not x. [Lesson 08](08_transposed.ipynb) comes back to this.
+# A map and its transpose are **adjoint** (수반): for all x and g,
+#
+# $$\langle A x, g \rangle = \langle x, A^T g \rangle$$
+#
+# That is a test for a backward pass that needs no small h. Note what the transpose is *not*: it is not the inverse.
+# `A.T @ (A @ x)` is not x. [Lesson 08](08_transposed.ipynb) comes back to this.
 
 # %%
 y = convolved(images, kernels)
@@ -325,8 +327,8 @@ print("Right: the sum over images and positions, 12.")
 
 # %% [markdown]
 # **3.** Write a function of `grad` (H_out, W_out), `weight` (K_h, K_w) and `stride` that returns the gradient of
-# the input of a convolution with that stride, without padding, as small as the windows allow: `(H_out - 1) * stride
-# + K_h` rows, and columns likewise. Then `answer = your_function`.
+# the input of a convolution with that stride, without padding. Take the smallest image with so many windows:
+# `(H_out - 1) * stride + K_h` rows, and columns likewise. Then `answer = your_function`.
 
 # %% tags=["exercise"]
 answer = ...
