@@ -107,7 +107,8 @@ assert np.isclose(loss, each[:, 24:].mean())
 # from wall to wall creeps along the floor. **Momentum** (모멘텀) keeps a share of the last step and adds the new one:
 # what goes to and fro cancels, what goes on in one direction adds up. It swings more, and arrives sooner.
 #
-# velocity <- momentum * velocity - rate * gradient parameter <- parameter + velocity
+#     velocity  <- momentum * velocity - rate * gradient
+#     parameter <- parameter + velocity
 
 # %%
 steepness = np.array([1.0, 30.0])  # of the loss (x^2 + 30 y^2) / 2
@@ -290,13 +291,13 @@ assert rows["FCN-8s"]["mean_iu"] > 1.5 * rows["FCN-32s"]["mean_iu"]
 # the paper's photographs the three lie closer together: mean IU 59.4% (32s), 62.4% (16s) and 62.7% (8s), says its
 # table 2. The pictures show the rest:
 
-# %% tags=["thumbnail"]
+# %%
 scene = validation[5]
 seen = {name: segment(network, [scene.image], normalise)[0] for name, network in networks.items()}
 
 figures.fcn_predictions(scene.image, seen, training.classes, training.colors, labels=scene.labels)
 
-# %%
+# %% tags=["thumbnail"]
 scene = validation[12]
 seen = {name: segment(network, [scene.image], normalise)[0] for name, network in networks.items()}
 
@@ -308,8 +309,8 @@ figures.fcn_predictions(scene.image, seen, training.classes, training.colors, la
 # The loop stays the same. What changes:
 #
 # - **There are few of them.** Scenes can be drawn without end; labelled photographs are rare. FCN begins with a
-#   classifier trained on a million images (`--init-from`), and changes what it sees by chance: flips, scales, crops
-#   (`--flip`, `--scale`, `--crop`).
+#   classifier trained on a million images (here, with the network of another run: `--init-from`), and changes what it
+#   sees by chance: flips, scales, crops (`--flip`, `--scale`, `--crop`).
 # - **Classes are unequal.** Road and sky fill the image, poles and signs are a few pixels. Pixel accuracy does not
 #   notice if they are missing; mean IU does. Class weights can make rare classes count more, such as the median of
 #   all frequencies over the class's own:
@@ -328,12 +329,14 @@ assert weights[0] == min(weights)
 #
 # A folder of photographs needs this:
 #
-# FOLDER/images/a.jpg, b.jpg, ... the photographs FOLDER/labels/a.png, b.png, ... one byte for each pixel: the class,
-# or 255 FOLDER/classes.csv id,name,r,g,b FOLDER/train.txt, val.txt names without ending, one on each line
+#     FOLDER/images/a.jpg, b.jpg, ...    the photographs
+#     FOLDER/labels/a.png, b.png, ...    one byte for each pixel: the class, or 255
+#     FOLDER/classes.csv                 id,name,r,g,b
+#     FOLDER/train.txt, val.txt          names without ending, one on each line
 #
 # and then this, from a shell:
 #
-# npseg train --data FOLDER
+#     npseg train --data FOLDER
 #
 # Without `--data` it trains a larger network than ours on shapes, and for longer. It does what the loop above did,
 # with Adam instead of SGD, and writes a log, curves, pictures and checkpoints; `npseg train --resume RUN` goes on

@@ -187,7 +187,8 @@ assert intensity["depthwise 3 x 3, 256"] < 2
 #
 # Two neighbouring outputs of a filter with three taps, from four pixels:
 #
-# y0 = d0 g0 + d1 g1 + d2 g2 y1 = d1 g0 + d2 g1 + d3 g2
+#     y0 = d0 g0 + d1 g1 + d2 g2
+#     y1 = d1 g0 + d2 g1 + d3 g2
 #
 # Six multiplications. Winograd does it with **four**:
 
