@@ -25,6 +25,8 @@ def relu(x: Array) -> Array:
 
     Source: Nair, Hinton (2010).
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> relu(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 2.])
     """
@@ -46,6 +48,8 @@ def relu_backward(grad: Array, y: Array) -> Array:
 
     Raises:
         TypeError, ValueError: the arrays are not of one shape and dtype.
+
+    Lesson: notebooks/03_convolution_backward.ipynb
 
     >>> relu_backward(np.array([10.0, 20.0, 30.0]), np.array([0.0, 0.0, 2.0]))
     array([ 0.,  0., 30.])
@@ -80,6 +84,8 @@ def dropout(x: Array, p: float, rng: np.random.Generator) -> tuple[Array, Array]
 
     Source: Srivastava et al., "Dropout" (2014); scaled while training ("inverted"), so that prediction needs no change.
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> y, mask = dropout(np.ones(4), 0.5, np.random.default_rng(0))
     >>> np.array_equal(y, mask), set(mask.tolist()) <= {0.0, 2.0}
     (True, True)
@@ -106,6 +112,8 @@ def dropout_backward(grad: Array, mask: Array) -> Array:
 
     Raises:
         TypeError, ValueError: the arrays are not of one shape and dtype.
+
+    Lesson: notebooks/03_convolution_backward.ipynb
 
     >>> dropout_backward(np.array([1.0, 1.0]), np.array([0.0, 2.0]))
     array([0., 2.])

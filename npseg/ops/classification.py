@@ -33,6 +33,8 @@ def softmax(x: Array, axis: int = 1) -> Array:
 
     The largest score is taken off first: the result is the same and nothing overflows.
 
+    Lesson: notebooks/01_what_segmentation_is.ipynb
+
     >>> softmax(np.array([[0.0, np.log(3.0)]]))
     array([[0.25, 0.75]])
     """
@@ -55,6 +57,8 @@ def log_softmax(x: Array, axis: int = 1) -> Array:
 
     Raises:
         TypeError, ValueError: arguments are not of this form.
+
+    Lesson: notebooks/01_what_segmentation_is.ipynb
 
     >>> log_softmax(np.array([[0.0, 1000.0]]))
     array([[-1000.,     0.]])
@@ -113,6 +117,8 @@ def cross_entropy2d(
 
     Source: Long, Shelhamer, Darrell (2015), section 3.
 
+    Lesson: notebooks/11_training.ipynb
+
     >>> logits = np.log(np.array([0.25, 0.75])).reshape(1, 2, 1, 1)
     >>> bool(np.isclose(cross_entropy2d(logits, np.array([[[1]]])), -np.log(0.75)))
     True
@@ -148,6 +154,8 @@ def cross_entropy2d_backward(
 
     Raises:
         TypeError, ValueError: as `cross_entropy2d`.
+
+    Lesson: notebooks/11_training.ipynb
 
     >>> logits = np.log(np.array([0.25, 0.75])).reshape(1, 2, 1, 1)
     >>> cross_entropy2d_backward(logits, np.array([[[1]]])).ravel()
@@ -280,6 +288,8 @@ def segmentation_map(logits: Array) -> Array:
 
     Raises:
         TypeError, ValueError: logits are not of this form.
+
+    Lesson: notebooks/01_what_segmentation_is.ipynb
 
     >>> segmentation_map(np.array([1.0, 3.0, 3.0]).reshape(1, 3, 1, 1))
     array([[[1]]])

@@ -31,6 +31,8 @@ def im2col(x: Array, kernel_size: Pair, *, stride: Pair = 1, padding: Padding = 
 
     `col2im` is its adjoint. Named im2col in Caffe (Chellapilla, Puri, Simard 2006 had the idea), unfold in PyTorch.
 
+    Lesson: notebooks/02_convolution.ipynb
+
     >>> im2col(np.arange(9.0).reshape(1, 1, 3, 3), 2)[0]
     array([[0., 1., 3., 4.],
            [1., 2., 4., 5.],
@@ -75,6 +77,8 @@ def col2im(
 
     Raises:
         TypeError, ValueError: an argument is not of this form, or the sizes do not belong together.
+
+    Lesson: notebooks/03_convolution_backward.ipynb
 
     >>> col2im(np.ones((1, 4, 4)), (3, 3), 2)[0, 0]
     array([[1., 2., 1.],

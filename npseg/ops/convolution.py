@@ -60,6 +60,8 @@ def conv2d(
     Its adjoint in x is `conv2d_grad_input`, in the weight `conv2d_grad_weight`; `npseg.matrices.conv2d_matrix` is the
     same map written out. Source: Dumoulin, Visin, "A guide to convolution arithmetic for deep learning" (2016).
 
+    Lessons: notebooks/02_convolution.ipynb, and of dilation notebooks/04_dilation.ipynb
+
     >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
     >>> conv2d(x, np.ones((1, 1, 3, 3)))[0, 0]
     array([[45., 54.],
@@ -133,6 +135,8 @@ def conv2d_backward(
     Raises:
         TypeError, ValueError: as `conv2d`; grad is not shaped like y.
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> x, weight = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
     >>> grad_x, grad_weight, grad_bias = conv2d_backward(np.ones((1, 1, 2, 2)), x, weight)
     >>> grad_x[0, 0]
@@ -181,6 +185,8 @@ def conv2d_grad_input(
     Raises:
         TypeError, ValueError: as `conv2d`; grad's size does not follow from input_size.
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> conv2d_grad_input(np.array([[[[1.0, 10.0]]]]), np.array([[[[1.0, 2.0]]]]), (1, 3))
     array([[[[ 1., 12., 20.]]]])
     """
@@ -224,6 +230,8 @@ def conv2d_grad_weight(
 
     Raises:
         TypeError, ValueError: as `conv2d`; grad is not shaped like y.
+
+    Lesson: notebooks/03_convolution_backward.ipynb
 
     >>> conv2d_grad_weight(np.array([[[[1.0, 10.0]]]]), np.array([[[[1.0, 2.0, 3.0]]]]), (1, 2))
     array([[[[21., 32.]]]])

@@ -27,6 +27,8 @@ def crop2d(x: Array, size: Size, offset: int | tuple[int, int]) -> Array:
 
     `npseg.geometry.AffineMap.crop_to` says which offset aligns two maps. Source: FCN's crop layers (Caffe's `Crop`).
 
+    Lesson: notebooks/10_skips.ipynb
+
     >>> crop2d(np.arange(5.0).reshape(1, 1, 1, 5), (1, 3), (0, 1))
     array([[[[1., 2., 3.]]]])
     """
@@ -49,6 +51,8 @@ def crop2d_backward(grad: Array, input_size: Size, offset: int | tuple[int, int]
 
     Raises:
         TypeError, ValueError: arguments are not of this form, or grad would reach outside.
+
+    Lesson: notebooks/10_skips.ipynb
 
     >>> crop2d_backward(np.ones((1, 1, 1, 3)), (1, 5), (0, 1))
     array([[[[0., 1., 1., 1., 0.]]]])

@@ -42,6 +42,8 @@ def deconvolve2d(
     Raises:
         TypeError, ValueError: arguments are not of this form, or A would exceed 64 GiB.
 
+    Lesson: notebooks/08_transposed.ipynb
+
     >>> kernel = np.array([[1.0, 2.0], [3.0, 4.0]])
     >>> x = np.array([[0.0, 0.0, 0.0], [0.0, 5.0, 0.0], [0.0, 0.0, 0.0]])
     >>> from npseg.ops import conv2d

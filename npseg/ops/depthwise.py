@@ -46,6 +46,8 @@ def depthwise_conv2d(
 
     Source: Howard et al., "MobileNets" (2017), section 3.1.
 
+    Lesson: notebooks/05_depthwise_separable.ipynb
+
     >>> import numpy as np
     >>> x = np.stack([np.ones((3, 3)), np.full((3, 3), 2.0)])[None]
     >>> depthwise_conv2d(x, np.ones((2, 1, 3, 3)))[0, :, 0, 0]
@@ -77,6 +79,8 @@ def depthwise_conv2d_backward(
 
     Raises:
         TypeError, ValueError: as `depthwise_conv2d`; grad is not shaped like y.
+
+    Lesson: notebooks/05_depthwise_separable.ipynb
 
     >>> import numpy as np
     >>> x, weight = np.ones((1, 2, 3, 3)), np.ones((2, 1, 3, 3))
@@ -122,6 +126,8 @@ def separable_conv2d(
     It equals a dense convolution whose kernel is the product of the two, so of limited rank. Source: Sifre,
     "Rigid-motion scattering for image classification" (2014); Chollet, "Xception" (2017).
 
+    Lesson: notebooks/05_depthwise_separable.ipynb
+
     >>> import numpy as np
     >>> x = np.ones((1, 2, 3, 3))
     >>> separable_conv2d(x, np.ones((2, 1, 3, 3)), np.ones((1, 2, 1, 1)))
@@ -157,6 +163,8 @@ def separable_conv2d_backward(
 
     Raises:
         TypeError, ValueError: as `separable_conv2d`; grad is not shaped like y.
+
+    Lesson: notebooks/05_depthwise_separable.ipynb
 
     >>> import numpy as np
     >>> x, depthwise, pointwise = np.ones((1, 2, 3, 3)), np.ones((2, 1, 3, 3)), np.ones((1, 2, 1, 1))

@@ -35,6 +35,8 @@ def resize_bilinear(x: Array, output_size: Size, *, align_corners: bool = False,
 
     A transposed convolution with a fixed bilinear kernel does the same away from the borders.
 
+    Lesson: notebooks/07_bilinear.ipynb
+
     >>> resize_bilinear(np.array([[[[0.0, 4.0]]]]), (1, 4))
     array([[[[0., 1., 3., 4.]]]])
     """
@@ -63,6 +65,8 @@ def resize_bilinear_backward(
 
     Raises:
         TypeError, ValueError: arguments are not of this form.
+
+    Lesson: notebooks/07_bilinear.ipynb
 
     >>> resize_bilinear_backward(np.ones((1, 1, 1, 4)), (1, 2))
     array([[[[2., 2.]]]])

@@ -26,6 +26,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     On a flattened map (C, H, W) it equals a convolution whose kernel is as large as the map, which is how a classifier
     becomes a fully convolutional network.
 
+    Lesson: notebooks/09_classifier_to_fcn.ipynb
+
     >>> linear(np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]), np.array([100.0]))
     array([[111.]])
     """
@@ -55,6 +57,8 @@ def linear_backward(grad: Array, x: Array, weight: Array) -> tuple[Array, Array,
 
     Raises:
         TypeError, ValueError: as `linear`; grad is not shaped like y.
+
+    Lesson: notebooks/09_classifier_to_fcn.ipynb
 
     >>> linear_backward(np.array([[1.0]]), np.array([[1.0, 2.0]]), np.array([[3.0, 4.0]]))
     (array([[3., 4.]]), array([[1., 2.]]), array([1.]))

@@ -55,6 +55,8 @@ def batch_norm2d(
 
     An empty batch (N = 0) leaves the running statistics alone. Source: Ioffe, Szegedy, "Batch normalization" (2015).
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> x = np.array([1.0, 3.0]).reshape(2, 1, 1, 1)
     >>> mean, var = np.zeros(1), np.ones(1)
     >>> y, saved = batch_norm2d(x, np.ones(1), np.zeros(1), mean, var, training=True, eps=0.0)
@@ -129,6 +131,8 @@ def batch_norm2d_backward(grad: Array, x: Array, gamma: Array, saved: BatchNormS
     Raises:
         TypeError, ValueError: arguments are not of this form or do not fit together.
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> x = np.array([1.0, 3.0]).reshape(2, 1, 1, 1)
     >>> _, saved = batch_norm2d(x, np.ones(1), np.zeros(1), np.zeros(1), np.ones(1), training=True, eps=0.0)
     >>> batch_norm2d_backward(np.array([0.0, 1.0]).reshape(2, 1, 1, 1), x, np.ones(1), saved)[1:]
@@ -185,6 +189,8 @@ def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float
 
     Source: Krizhevsky, Sutskever, Hinton (2012), section 3.3.
 
+    Lesson: notebooks/03_convolution_backward.ipynb
+
     >>> local_response_norm(np.full((1, 1, 1, 1), 2.0), 1, alpha=1.0, beta=1.0, k=0.0)
     array([[[[0.5]]]])
     """
@@ -212,6 +218,8 @@ def local_response_norm_backward(
 
     Raises:
         TypeError, ValueError: arguments are not of this form or do not fit together.
+
+    Lesson: notebooks/03_convolution_backward.ipynb
 
     >>> x = np.full((1, 1, 1, 1), 2.0)
     >>> local_response_norm_backward(np.ones((1, 1, 1, 1)), x, 1, alpha=1.0, beta=1.0, k=0.0)

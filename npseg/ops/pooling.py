@@ -52,6 +52,8 @@ def max_pool2d(
     Raises:
         TypeError, ValueError: arguments are not of this form, no window fits, or one sees no real pixel.
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> y, indices = max_pool2d(np.array([[[[1.0, 5.0, 2.0, 2.0]]]]), (1, 2))
     >>> y, indices
     (array([[[[5., 2.]]]]), array([[[[1, 2]]]]))
@@ -83,6 +85,8 @@ def max_pool2d_backward(grad: Array, indices: Array, input_size: Size, *, engine
 
     Raises:
         TypeError, ValueError: arguments are not of this form, or an index lies outside the plane.
+
+    Lesson: notebooks/06_pooling_unpooling.ipynb
 
     >>> max_pool2d_backward(np.array([[[[1.0, 10.0]]]]), np.array([[[[1, 1]]]]), (1, 3))
     array([[[[ 0., 11.,  0.]]]])
@@ -128,6 +132,8 @@ def avg_pool2d(
         TypeError, ValueError: arguments are not of this form, no window fits, or, without count_include_pad, a window
             sees no real pixel.
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> avg_pool2d(np.array([[[[1.0, 5.0, 2.0, 2.0]]]]), (1, 2))
     array([[[[3., 2.]]]])
     """
@@ -166,6 +172,8 @@ def avg_pool2d_backward(
     Raises:
         TypeError, ValueError: as `avg_pool2d`; grad's size does not follow from input_size.
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> avg_pool2d_backward(np.array([[[[2.0, 10.0]]]]), (1, 4), (1, 2))
     array([[[[1., 1., 5., 5.]]]])
     """
@@ -194,6 +202,8 @@ def global_avg_pool2d(x: Array) -> Array:
 
     Source: Lin, Chen, Yan, "Network in network" (2013), section 3.2.
 
+    Lesson: notebooks/01_what_segmentation_is.ipynb
+
     >>> global_avg_pool2d(np.array([[[[1.0, 5.0, 2.0, 2.0]]]]))
     array([[[[2.5]]]])
     """
@@ -213,6 +223,8 @@ def global_avg_pool2d_backward(grad: Array, input_size: Size) -> Array:
 
     Raises:
         TypeError, ValueError: arguments are not of this form.
+
+    Lesson: notebooks/01_what_segmentation_is.ipynb
 
     >>> global_avg_pool2d_backward(np.array([[[[4.0]]]]), (1, 4))
     array([[[[1., 1., 1., 1.]]]])

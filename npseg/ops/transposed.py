@@ -63,6 +63,8 @@ def conv_transpose2d(
     Source: Long, Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), section 3.3;
     Dumoulin, Visin (2016), chapter 4.
 
+    Lesson: notebooks/08_transposed.ipynb
+
     >>> conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 3)), stride=2)
     array([[[[1., 1., 3., 2., 2.]]]])
     """
@@ -112,6 +114,8 @@ def conv_transpose2d_backward(
 
     Raises:
         TypeError, ValueError: as `conv_transpose2d`; grad is not shaped like y.
+
+    Lesson: notebooks/08_transposed.ipynb
 
     >>> x, weight = np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 3))
     >>> conv_transpose2d_backward(np.ones((1, 1, 1, 5)), x, weight, stride=2)[0]

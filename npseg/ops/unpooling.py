@@ -44,6 +44,8 @@ def max_unpool2d(x: Array, indices: Array, output_size: Size, *, engine: str | N
 
     Source: Zeiler, Fergus (2014), section 2.1; Badrinarayanan, Kendall, Cipolla, "SegNet" (2017).
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> max_unpool2d(np.array([[[[5.0, 2.0]]]]), np.array([[[[1, 2]]]]), (1, 4))
     array([[[[0., 5., 2., 0.]]]])
     """
@@ -72,6 +74,8 @@ def max_unpool2d_backward(grad: Array, indices: Array, *, engine: str | None = N
 
     Raises:
         TypeError, ValueError: as `max_unpool2d`.
+
+    Lesson: notebooks/06_pooling_unpooling.ipynb
 
     >>> max_unpool2d_backward(np.array([[[[1.0, 2.0, 3.0, 4.0]]]]), np.array([[[[1, 2]]]]))
     array([[[[2., 3.]]]])
@@ -114,6 +118,8 @@ def nearest_unpool2d(x: Array, scale: Pair, *, engine: str | None = None) -> Arr
     Raises:
         TypeError, ValueError: arguments are not of this form, or the result exceeds 64 GiB.
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> nearest_unpool2d(np.array([[[[5.0, 2.0]]]]), (1, 2))
     array([[[[5., 5., 2., 2.]]]])
     """
@@ -137,6 +143,8 @@ def nearest_unpool2d_backward(grad: Array, scale: Pair, *, engine: str | None = 
     Raises:
         TypeError, ValueError: arguments are not of this form, or grad's size is not divisible by scale.
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> nearest_unpool2d_backward(np.array([[[[1.0, 2.0, 3.0, 4.0]]]]), (1, 2))
     array([[[[3., 7.]]]])
     """
@@ -158,6 +166,8 @@ def bed_of_nails_unpool2d(x: Array, scale: Pair, *, engine: str | None = None) -
     Raises:
         TypeError, ValueError: arguments are not of this form, or the result exceeds 64 GiB.
 
+    Lesson: notebooks/06_pooling_unpooling.ipynb
+
     >>> bed_of_nails_unpool2d(np.array([[[[5.0, 2.0]]]]), (1, 2))
     array([[[[5., 0., 2., 0.]]]])
     """
@@ -178,6 +188,8 @@ def bed_of_nails_unpool2d_backward(grad: Array, scale: Pair, *, engine: str | No
 
     Raises:
         TypeError, ValueError: arguments are not of this form, or grad's size is not divisible by scale.
+
+    Lesson: notebooks/06_pooling_unpooling.ipynb
 
     >>> bed_of_nails_unpool2d_backward(np.array([[[[1.0, 2.0, 3.0, 4.0]]]]), (1, 2))
     array([[[[1., 3.]]]])
