@@ -35,7 +35,7 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
         grid: the positions and what they see.
         itemsize: bytes of a number.
     """
-    taps = len(grid.tap_rows)
+    taps, tasks = len(grid.tap_rows), 2 * numba.config.NUMBA_NUM_THREADS
     column_span = int(max(grid.tap_columns) - min(grid.tap_columns)) // grid.stride[1]
     row_span = int(max(grid.tap_rows) - min(grid.tap_rows)) // grid.stride[0]
     pitch = grid.width + column_span
@@ -51,13 +51,15 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
         chunk = max(1, CACHE // (taps * band_columns * itemsize))
     else:
         bands = -(-grid.height * pitch // 512)
+        if grid.stride != (1, 1):  # a band is dear to fill: rather more bands than several tasks that fill the same one
+            tasks = numba.config.NUMBA_NUM_THREADS
+            bands = max(bands, min(-(-tasks // images), -(-grid.height // 4)))
         band = -(-grid.height // bands)
         bands = -(-grid.height // band) * images
         band_columns = rounded_to_lanes(band * pitch, itemsize)
         chunk = max(1, CACHE // ((band + row_span) * pitch * itemsize * grid.stride[0] * grid.stride[1]))
     chunk = min(chunk, max(1, 512 // taps), channels)
     chunk = -(-channels // -(-channels // chunk))
-    tasks = 2 * numba.config.NUMBA_NUM_THREADS
     parts = max(-(-all_blocks * ROWS * band_columns * itemsize // (2 * CACHE)), min(all_blocks, -(-tasks // bands)))
     blocks = -(-all_blocks // parts)
     return Blocking(as_columns, band, chunk, blocks, bands > 2)
