@@ -415,9 +415,12 @@ def _correlate(
             left, left_start = packed[thread * n.blocks : (thread + 1) * n.blocks], 0
             if not _pack_blocks(left, weights, places, group, 0, first_block, last_block, 0, c, c + channels, n):
                 finite[task] = False
-        for block in range(last_block - first_block):
+        last_chunk = c + channels == n.group_channels
+        for block in range(first_block, last_block):
+            # Sums of a single chunk are stored at once, and the next block's take their place, which is in the cache.
+            start = 0 if channels == n.group_channels else (block - first_block) * ROWS * n.band_columns
             multiply_rows(
-                left[block],
+                left[block - first_block],
                 left_start,
                 right,
                 right_start,
@@ -425,20 +428,20 @@ def _correlate(
                 0,
                 channels * taps,
                 sums,
-                block * ROWS * n.band_columns,
+                start,
                 n.band_columns,
                 columns,
                 c,
             )
-    last_row = min(last_block * ROWS, n.rows)
-    for row in range(first_block * ROWS, last_row):
-        channel, kind = first_out_channel + row // kinds, row % kinds
-        results = sums[(row - first_block * ROWS) * n.band_columns :]
-        to = kind_rows[kind], kind_columns[kind]
-        if n.as_columns:
-            _store_columns(y, results, bias[channel], channel, to, first, columns, relu, n)
-        else:
-            _store_band(y, results, bias[channel], channel, to, image, first, relu, n)
+            if last_chunk:
+                for row in range(block * ROWS, min((block + 1) * ROWS, n.rows)):
+                    channel, kind = first_out_channel + row // kinds, row % kinds
+                    results = sums[start + (row - block * ROWS) * n.band_columns :]
+                    to = kind_rows[kind], kind_columns[kind]
+                    if n.as_columns:
+                        _store_columns(y, results, bias[channel], channel, to, first, columns, relu, n)
+                    else:
+                        _store_band(y, results, bias[channel], channel, to, image, first, relu, n)
 
 
 @on_all_cores()
@@ -462,8 +465,13 @@ def _store_band(
     y: Array, sums: Array, shift: Any, channel: int, to: tuple[int, int], image: int, first: int, relu: bool, n: Any
 ) -> None:
     """One channel's results of one kind, row of positions by row of positions."""
+    rows = min(n.band, n.grid_height - first)
+    if n.pitch == n.out_width and n.grid_height == n.out_height and n.step_h == n.step_w == 1:  # all rows at once
+        start = ((image * n.out_channels + channel) * n.out_height + first) * n.out_width
+        store_line(y, start, sums, shift, 0, rows * n.pitch, 1, relu)
+        return
     begin, end = inside(to[1], n.step_w, n.out_width, n.grid_width)
-    for r in range(min(n.band, n.grid_height - first)):
+    for r in range(rows):
         row = (first + r) * n.step_h + to[0]
         if 0 <= row < n.out_height:
             start = ((image * n.out_channels + channel) * n.out_height + row) * n.out_width + to[1]
