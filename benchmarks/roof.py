@@ -7,7 +7,7 @@ import numba
 import numpy as np
 
 from npseg.checks import Array
-from npseg.engines.numba.compiling import kernel
+from npseg.engines.numba.compiling import on_all_cores
 from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, VECTORS, multiply_rows
 
 DEPTH, COLUMNS = 128, VECTORS * VECTOR_BYTES // 4
@@ -16,22 +16,24 @@ DEPTH, COLUMNS = 128, VECTORS * VECTOR_BYTES // 4
 REPETITIONS = 20_000
 NUMBERS = 2**25
 """Of each array of the triad: 128 MiB, more than any cache holds."""
+PIECE = 2**16
+"""Of these, what a thread takes at once."""
 
 
-@kernel()
-def multiply_again_and_again(a: Array, b: Array, offsets: Array, c: Array, repetitions: int) -> None:
+@on_all_cores()
+def multiply_again_and_again(task: int, a: Array, b: Array, offsets: Array, c: Array, repetitions: int) -> None:
     """The same small product in every thread."""
-    for thread in numba.prange(c.size // (ROWS * COLUMNS)):
-        for _ in range(repetitions):
-            multiply_rows(a, 0, b, 0, offsets, 0, len(offsets), c, thread * ROWS * COLUMNS, COLUMNS, COLUMNS, 0)
+    for _ in range(repetitions):
+        multiply_rows(a, 0, b, 0, offsets, 0, len(offsets), c, task * ROWS * COLUMNS, COLUMNS, COLUMNS, 0)
 
 
-@kernel()
-def triad(a: Array, b: Array, c: Array, factor: float) -> None:
-    """a[i] = b[i] + factor * c[i]."""
-    factor = a.dtype.type(factor)
-    for i in numba.prange(a.size):
-        a[i] = b[i] + factor * c[i]
+@on_all_cores()
+def triad(task: int, a: Array, b: Array, c: Array, factor: Array) -> None:
+    """a[i] = b[i] + factor * c[i], a piece of it."""
+    first = task * PIECE
+    target, left, right = a[first : first + PIECE], b[first : first + PIECE], c[first : first + PIECE]
+    for i in range(PIECE):
+        target[i] = left[i] + factor[0] * right[i]
 
 
 def peak_operations() -> float:
@@ -40,14 +42,15 @@ def peak_operations() -> float:
     a, b = np.ones(DEPTH * ROWS, np.float32), np.ones(DEPTH * COLUMNS, np.float32)
     offsets = np.arange(DEPTH) * COLUMNS
     c = np.zeros(threads * ROWS * COLUMNS, np.float32)
-    seconds = _least(lambda: multiply_again_and_again(a, b, offsets, c, REPETITIONS))
+    seconds = _least(lambda: multiply_again_and_again(threads, a, b, offsets, c, REPETITIONS))
     return float(2 * ROWS * COLUMNS * DEPTH * REPETITIONS * threads / seconds)
 
 
 def peak_traffic() -> float:
     """Bytes a second that are read and written, with all of Numba's threads."""
     a, b, c = (np.ones(NUMBERS, np.float32) for _ in range(3))
-    return 3 * 4 * NUMBERS / _least(lambda: triad(a, b, c, 2.0))
+    factor = np.full(1, 2, np.float32)
+    return 3 * 4 * NUMBERS / _least(lambda: triad(NUMBERS // PIECE, a, b, c, factor))
 
 
 def _least(run: Callable[[], object], times: int = 15) -> float:

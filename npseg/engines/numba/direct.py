@@ -30,7 +30,8 @@ import numpy as np
 from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.compiling import inner, numbers_of, on_all_cores
-from npseg.engines.numba.lines import copy_line, inside, store_line
+from npseg.engines.numba.filling import LARGE_STRIDE, fill_band, fill_columns, fill_planes, places_along_a_line
+from npseg.engines.numba.lines import inside, store_line
 from npseg.engines.numba.microkernel import ROWS, multiply_rows, rounded_to_lanes
 from npseg.geometry import ceil_divide
 
@@ -102,6 +103,9 @@ class _Numbers(NamedTuple):
     plane_rows: int
     first_row: int
     first_column: int
+    first_pixel: int
+    line: int
+    row_of_taps: int
 
 
 _named = numbers_of(_Numbers)
@@ -145,11 +149,16 @@ class Correlation:
         planes, plane_of_tap = np.unique(np.stack([plane_rows, plane_columns]), axis=1, return_inverse=True)
         self.plane_rows, self.plane_columns = planes[0].copy(), planes[1].copy()
         first_row, first_column = int(row_shifts.min()), int(column_shifts.min())
+        row_taps = len(np.unique(grid.tap_rows))
+        self.tap_rows = grid.tap_rows[:: taps // row_taps].copy()
         if blocking.as_columns:
             band_columns, height = rounded_to_lanes(blocking.band, dtype.itemsize), 0
             pitch = rounded_to_lanes(source_shape[0] * grid.height * grid.width, dtype.itemsize)
             self.offsets = np.arange(chunk * taps) * pitch
             self.band_size = group_channels * taps * pitch + band_columns
+            self.line_places = places_along_a_line(grid.tap_columns[: taps // row_taps], pitch)
+            first_pixel = int(grid.tap_columns.min())
+            line = (grid.width - 1) * grid.stride[1] + len(self.line_places)
         else:
             pitch = grid.width + int(column_shifts.max()) - first_column
             band_columns = rounded_to_lanes(blocking.band * pitch, dtype.itemsize)
@@ -159,6 +168,9 @@ class Correlation:
             self.offsets = (np.arange(chunk)[:, None] * (planes.shape[1] * plane) + shifts).ravel()
             read_beyond = band_columns - blocking.band * pitch + pitch - grid.width
             self.band_size = chunk * planes.shape[1] * plane + read_beyond
+            self.line_places = places_along_a_line(np.unique(plane_columns), plane)
+            first_pixel = first_column * grid.stride[1] + int(plane_columns.min())
+            line = pitch * grid.stride[1]
         self.numbers = n = _Numbers(
             images=source_shape[0],
             channels=source_shape[1],
@@ -190,6 +202,9 @@ class Correlation:
             plane_rows=height,
             first_row=first_row,
             first_column=first_column,
+            first_pixel=first_pixel,
+            line=line,
+            row_of_taps=taps // row_taps,
         )
         self.words = np.array(n)
         bands = ceil_divide(n.images * n.grid_height * n.grid_width, n.band)
@@ -208,10 +223,11 @@ class Correlation:
             blocks, channels = -(-numbers.rows // ROWS), numbers.group_channels
         else:
             blocks, channels = threads * numbers.blocks, numbers.chunk
-        packed, bands, sums = buffers.workspace(
+        packed, bands, lines, sums = buffers.workspace(
             self.dtype,
             (blocks, channels * taps * ROWS),
             (1 if numbers.as_columns else threads, self.band_size),
+            (threads, numbers.line),
             (threads, numbers.blocks * ROWS * numbers.band_columns),
         )
         bias = np.zeros(numbers.out_channels, self.dtype) if bias is None else bias
@@ -222,8 +238,8 @@ class Correlation:
                 parts = min(blocks if numbers.block_by_block else channels, MOST_PARTS)
                 _pack(parts, packed, weight, grid.places, parts, group, finite, self.words)
             if numbers.as_columns:
-                taps_of_grid = grid.tap_rows, grid.tap_columns
-                _fill_columns(numbers.group_channels, bands[0], source, *taps_of_grid, group, self.words)
+                places = self.line_places
+                _fill_columns(numbers.group_channels, bands[0], lines, source, self.tap_rows, places, group, self.words)
             _correlate(
                 self.tasks,
                 source,
@@ -232,12 +248,14 @@ class Correlation:
                 grid.places,
                 self.plane_rows,
                 self.plane_columns,
+                self.line_places,
                 self.offsets,
                 grid.kind_rows,
                 grid.kind_columns,
                 bias,
                 y,
                 bands,
+                lines,
                 sums,
                 group,
                 relu,
@@ -347,12 +365,14 @@ def _correlate(
     places: Array,
     plane_rows: Array,
     plane_columns: Array,
+    line_places: Array,
     offsets: Array,
     kind_rows: Array,
     kind_columns: Array,
     bias: Array,
     y: Array,
     bands: Array,
+    lines: Array,
     all_sums: Array,
     group: int,
     relu: bool,
@@ -384,16 +404,23 @@ def _correlate(
             right, right_start = bands[0], c * taps * n.pitch + first
         else:
             right, right_start = bands[thread], 0
-            _fill_band(right, source, plane_rows, plane_columns, image, first_channel + c, channels, first, n)
+            if n.stride_w < LARGE_STRIDE:
+                fill_band(right, source, plane_rows, plane_columns, image, first_channel + c, channels, first, n)
+            else:
+                line, channel = lines[thread], first_channel + c
+                fill_planes(right, line, source, plane_rows, line_places, image, channel, channels, first, n)
         if n.pack_ahead:
             left, left_start = packed[first_block:last_block], c * taps * ROWS
         else:
             left, left_start = packed[thread * n.blocks : (thread + 1) * n.blocks], 0
             if not _pack_blocks(left, weights, places, group, 0, first_block, last_block, 0, c, c + channels, n):
                 finite[task] = False
-        for block in range(last_block - first_block):
+        last_chunk = c + channels == n.group_channels
+        for block in range(first_block, last_block):
+            # Sums of a single chunk are stored at once, and the next block's take their place, which is in the cache.
+            start = 0 if channels == n.group_channels else (block - first_block) * ROWS * n.band_columns
             multiply_rows(
-                left[block],
+                left[block - first_block],
                 left_start,
                 right,
                 right_start,
@@ -401,79 +428,36 @@ def _correlate(
                 0,
                 channels * taps,
                 sums,
-                block * ROWS * n.band_columns,
+                start,
                 n.band_columns,
                 columns,
                 c,
             )
-    last_row = min(last_block * ROWS, n.rows)
-    for row in range(first_block * ROWS, last_row):
-        channel, kind = first_out_channel + row // kinds, row % kinds
-        results = sums[(row - first_block * ROWS) * n.band_columns :]
-        to = kind_rows[kind], kind_columns[kind]
-        if n.as_columns:
-            _store_columns(y, results, bias[channel], channel, to, first, columns, relu, n)
-        else:
-            _store_band(y, results, bias[channel], channel, to, image, first, relu, n)
-
-
-@inner
-def _fill_band(
-    band: Array,
-    source: Array,
-    plane_rows: Array,
-    plane_columns: Array,
-    image: int,
-    c: int,
-    channels: int,
-    first: int,
-    n: Any,
-) -> None:
-    """Copy some channels' rows around a band of positions, plane by plane, with zeros where there is padding."""
-    planes = len(plane_rows)
-    for plane in range(planes):
-        row = (first + n.first_row) * n.stride_h + plane_rows[plane]
-        column = n.first_column * n.stride_w + plane_columns[plane]
-        begin, end = inside(column, n.stride_w, n.width, n.pitch)
-        rows = min(n.plane_rows, n.height - row)
-        unpadded = row >= 0 and begin == 0 and end == n.width == n.pitch and n.stride_h == n.stride_w == 1
-        for channel in range(channels):
-            start = ((image * n.channels + c + channel) * n.height + row) * n.width + column
-            at = (channel * planes + plane) * n.plane_rows * n.pitch
-            if unpadded and rows == n.plane_rows:  # all rows at once: they lie one behind the other in the source, too
-                copy_line(band[at : at + rows * n.pitch], source, start, 1, 0, rows * n.pitch)
-                continue
-            for r in range(n.plane_rows):
-                line = band[at : at + n.pitch]
-                if 0 <= row + r * n.stride_h < n.height:
-                    copy_line(line, source, start + r * n.stride_h * n.width, n.stride_w, begin, end)
-                else:
-                    for j in range(n.pitch):
-                        line[j] = 0
-                at += n.pitch
+            if last_chunk:
+                for row in range(block * ROWS, min((block + 1) * ROWS, n.rows)):
+                    channel, kind = first_out_channel + row // kinds, row % kinds
+                    results = sums[start + (row - block * ROWS) * n.band_columns :]
+                    to = kind_rows[kind], kind_columns[kind]
+                    if n.as_columns:
+                        _store_columns(y, results, bias[channel], channel, to, first, columns, relu, n)
+                    else:
+                        _store_band(y, results, bias[channel], channel, to, image, first, relu, n)
 
 
 @on_all_cores()
 def _fill_columns(
-    channel: int, columns: Array, source: Array, tap_rows: Array, tap_columns: Array, group: int, numbers: Array
+    channel: int,
+    columns: Array,
+    lines: Array,
+    source: Array,
+    tap_rows: Array,
+    places: Array,
+    group: int,
+    numbers: Array,
 ) -> None:
     """im2col of one group's channels, positions counted through all images."""
-    n = _named(numbers)
-    taps, plane = len(tap_rows), n.grid_height * n.grid_width
-    for t in range(taps):
-        begin, end = inside(tap_columns[t], n.stride_w, n.width, n.grid_width)
-        top, bottom = inside(tap_rows[t], n.stride_h, n.height, n.grid_height)
-        first = (channel * taps + t) * n.pitch
-        line = columns[first : first + n.images * plane]
-        for k in range(len(line)):
-            line[k] = 0
-        for image in range(n.images):
-            start = (image * n.channels + group * n.group_channels + channel) * n.height * n.width
-            for i in range(top, bottom):
-                at = image * plane + i * n.grid_width
-                seen = start + (i * n.stride_h + tap_rows[t]) * n.width + tap_columns[t]
-                for j in range(begin, end):  # unsigned places are not checked for counting from the end
-                    line[np.uintp(at + j)] = source[np.uintp(seen + j * n.stride_w)]
+    line = lines[numba.get_thread_id()]
+    fill_columns(columns, line, source, tap_rows, places, channel, group, _named(numbers))
 
 
 @inner
@@ -481,8 +465,13 @@ def _store_band(
     y: Array, sums: Array, shift: Any, channel: int, to: tuple[int, int], image: int, first: int, relu: bool, n: Any
 ) -> None:
     """One channel's results of one kind, row of positions by row of positions."""
+    rows = min(n.band, n.grid_height - first)
+    if n.pitch == n.out_width and n.grid_height == n.out_height and n.step_h == n.step_w == 1:  # all rows at once
+        start = ((image * n.out_channels + channel) * n.out_height + first) * n.out_width
+        store_line(y, start, sums, shift, 0, rows * n.pitch, 1, relu)
+        return
     begin, end = inside(to[1], n.step_w, n.out_width, n.grid_width)
-    for r in range(min(n.band, n.grid_height - first)):
+    for r in range(rows):
         row = (first + r) * n.step_h + to[0]
         if 0 <= row < n.out_height:
             start = ((image * n.out_channels + channel) * n.out_height + row) * n.out_width + to[1]

@@ -24,6 +24,9 @@ from npseg.geometry import Window, ceil_divide
 CACHE = 2**18
 """Bytes of each of the two things that a task keeps in its core's cache: its band, and half of its sums."""
 
+LEAST_BAND = 96
+"""Positions that a band should have at least."""
+
 
 def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -> Blocking:
     """How to cut a direct convolution into tasks.
@@ -35,7 +38,7 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
         grid: the positions and what they see.
         itemsize: bytes of a number.
     """
-    taps = len(grid.tap_rows)
+    taps, threads = len(grid.tap_rows), numba.config.NUMBA_NUM_THREADS
     column_span = int(max(grid.tap_columns) - min(grid.tap_columns)) // grid.stride[1]
     row_span = int(max(grid.tap_rows) - min(grid.tap_rows)) // grid.stride[0]
     pitch = grid.width + column_span
@@ -50,15 +53,23 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
         band_columns = rounded_to_lanes(band, itemsize)
         chunk = max(1, CACHE // (taps * band_columns * itemsize))
     else:
-        bands = -(-grid.height * pitch // 512)
-        band = -(-grid.height // bands)
-        bands = -(-grid.height // band) * images
+        bands = ceil_divide(grid.height * pitch, 512)
+        # The order of summation follows from the chunk, which therefore may not depend on the number of threads.
+        rows_seen = (ceil_divide(grid.height, bands) + row_span) * grid.stride[0]
+        of_channel = rows_seen * pitch * grid.stride[1] * itemsize
+        chunk = channels if channels * of_channel <= 2 * CACHE else max(1, CACHE // of_channel)
+        # What several tasks copy or pack, each for itself, should be the lesser of the two: the band or the weights.
+        if rows * taps < positions * grid.stride[0] * grid.stride[1]:
+            most = max(bands, grid.height * pitch // LEAST_BAND)
+            bands = next((count for count in range(bands, most + 1) if images * count % threads == 0), bands)
+        band = ceil_divide(grid.height, bands)
+        bands = ceil_divide(grid.height, band) * images
         band_columns = rounded_to_lanes(band * pitch, itemsize)
-        chunk = max(1, CACHE // ((band + row_span) * pitch * itemsize * grid.stride[0] * grid.stride[1]))
     chunk = min(chunk, max(1, 512 // taps), channels)
     chunk = -(-channels // -(-channels // chunk))
-    tasks = 2 * numba.config.NUMBA_NUM_THREADS
-    parts = max(-(-all_blocks * ROWS * band_columns * itemsize // (2 * CACHE)), min(all_blocks, -(-tasks // bands)))
+    parts = min(all_blocks, ceil_divide(2 * threads if as_columns else threads, bands))
+    if chunk < channels:  # the sums of all of a task's blocks are kept
+        parts = max(parts, ceil_divide(all_blocks * ROWS * band_columns * itemsize, 2 * CACHE))
     blocks = -(-all_blocks // parts)
     return Blocking(as_columns, band, chunk, blocks, bands > 2)
 

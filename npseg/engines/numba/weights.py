@@ -22,8 +22,9 @@ import numpy as np
 
 from npseg import buffers
 from npseg.checks import Array
-from npseg.engines.numba.compiling import inner, numbers_of, on_all_cores
+from npseg.engines.numba.compiling import numbers_of, on_all_cores
 from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, VECTORS, multiply_rows, rounded_to_lanes
+from npseg.engines.numba.turning import turn
 from npseg.geometry import Window, ceil_divide
 
 DEPTH = 384
@@ -129,6 +130,8 @@ class WeightGradient:
             blocks=all_blocks,
         )
         self.words = np.array(n)
+        self.packed_places = np.arange(n.out_height * n.out_width) * ROWS
+        self.pixel_places = np.arange(turned_width) * group_channels
         self.tasks = parts * tasks
         image, i, j = np.unravel_index(np.arange(positions), (grad_shape[0], *grad_shape[2:]))
         if as_columns:
@@ -157,11 +160,11 @@ class WeightGradient:
             target = grad_weight.reshape(self.groups, -1)[group]
             if in_place:
                 sums = target.reshape(shape)
-            _pack_gradient(n.blocks * n.images, packed, grad, group, self.words)
+            _pack_gradient(n.blocks * n.images, packed, grad, self.packed_places, group, self.words)
             if n.as_columns:
                 _write_columns(positions, turned, x, group, self.words)
             else:
-                _turn(n.images * n.turned_height, turned, x, group, self.words)
+                _turn(n.images * n.turned_height, turned, x, self.pixel_places, group, self.words)
             _multiply(self.tasks, sums, packed, turned, self.offsets, self.starts, self.words)
             if not in_place:
                 _turn_back(n.group_out_channels, target, sums, self.words)
@@ -174,40 +177,19 @@ def _parts(positions: int, tasks: int, sums: int) -> int:
 
 
 @on_all_cores()
-def _pack_gradient(task: int, packed: Array, grad: Array, group: int, numbers: Array) -> None:
-    """packed[b, p, m] = grad of channel b * ROWS + m at position p; channels beyond the last are zero."""
+def _pack_gradient(task: int, packed: Array, grad: Array, places: Array, group: int, numbers: Array) -> None:
+    """packed[b, p, m] = grad of channel b * ROWS + m at position p; those beyond the last are left as they are."""
     n = _named(numbers)
     plane = n.out_height * n.out_width
     block, image = task // n.images, task % n.images
-    beside = packed[block, image * plane * ROWS : (image + 1) * plane * ROWS]
     first = block * ROWS
     start = (image * n.out_channels + group * n.group_out_channels + first) * plane
     channels = min(ROWS, n.group_out_channels - first)
-    _interleave(beside, grad[start : start + channels * plane], channels, plane)
-
-
-@inner
-def _interleave(beside: Array, lines: Array, channels: int, length: int) -> None:
-    """beside[p, m] = lines[m, p] for ROWS lines, of which those that are missing are zero."""
-    if channels == ROWS:
-        for p in range(length):
-            place = beside[p * ROWS : (p + 1) * ROWS]
-            for m in range(ROWS):
-                place[m] = lines[np.uintp(m * length + p)]
-        return
-    for m in range(ROWS):
-        column = beside[m:]
-        if m < channels:
-            line = lines[m * length :]
-            for p in range(length):
-                column[p * ROWS] = line[p]
-        else:
-            for p in range(length):
-                column[p * ROWS] = 0
+    turn(packed[block], image * plane * ROWS, places, 0, grad, start, plane, channels, plane)
 
 
 @on_all_cores()
-def _turn(line: int, turned: Array, x: Array, group: int, numbers: Array) -> None:
+def _turn(line: int, turned: Array, x: Array, places: Array, group: int, numbers: Array) -> None:
     """turned[n, h, w, c] = x[n, c, h - top, w - left], or 0 where that is padding."""
     n = _named(numbers)
     image, row = line // n.turned_height, line % n.turned_height - n.top
@@ -220,29 +202,10 @@ def _turn(line: int, turned: Array, x: Array, group: int, numbers: Array) -> Non
     for k in range(begin * n.group_channels):
         target[k] = 0
     first = image * n.channels + group * n.group_channels
-    for c in range(0, n.group_channels, 16):
-        channels = min(16, n.group_channels - c)
-        start = ((first + c) * n.height + row) * n.width - n.left
-        _turn_line(target[c:], x, start, n.height * n.width, channels, n.group_channels, begin, end)
+    start = (first * n.height + row) * n.width + begin - n.left
+    turn(target, 0, places, begin, x, start, n.height * n.width, n.group_channels, end - begin)
     for k in range(end * n.group_channels, size):
         target[k] = 0
-
-
-@inner
-def _turn_line(
-    target: Array, x: Array, start: int, plane: int, channels: int, pitch: int, begin: int, end: int
-) -> None:
-    """target[w * pitch + c] = x[start + c * plane + w] from begin to end, for at most 16 channels."""
-    if channels == 16:
-        for w in range(begin, end):
-            place, pixels = target[w * pitch : w * pitch + 16], x[start + w :]
-            for c in range(16):
-                place[c] = pixels[np.uintp(c * plane)]
-    else:
-        for w in range(begin, end):
-            place, pixels = target[w * pitch :], x[start + w :]
-            for c in range(channels):
-                place[c] = pixels[np.uintp(c * plane)]
 
 
 @on_all_cores()
