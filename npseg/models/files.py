@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
             of another shape or dtype than the network needs. The message names the file.
     """
     path = Path(path)
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     header = _read_header(path, arrays)
     try:
         model = Graph.from_description(header["graph"])
@@ -89,7 +89,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
     return model, _group(arrays, "extra"), header["metadata"]
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path) -> dict[str, Array]:
     """All arrays of an .npz file by name."""
     try:
         with zipfile.ZipFile(path) as archive:
