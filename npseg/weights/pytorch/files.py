@@ -57,15 +57,17 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def _read_zip(file: BinaryIO) -> dict[str, Array]:
+    size = _size(file)
     try:
         with zipfile.ZipFile(file) as archive:
+            if not all(0 <= member.header_offset < size for member in archive.infolist()):
+                raise ValueError("a damaged zip file: a member lies outside of it")
             folder = _folder(archive)
             program = io.BytesIO(_small(archive, f"{folder}{PICKLE}", LONGEST_PICKLE))
             storages = Storages()
             tensors = state_dictionary(pickles.load(program, KNOWN, storages.named, limit=LONGEST_PICKLE))
             needed = [storages[key] for key in keys_of(tensors)]
-            for storage in needed:
-                _check_member(archive, folder, storage)
+            _check_storages(archive, folder, needed, size)
             order = _byte_order(archive, folder)
             return views(tensors, {storage.key: _numbers(archive, folder, storage, order) for storage in needed})
     except (zipfile.BadZipFile, struct.error, EOFError, RuntimeError, OverflowError) as error:
@@ -96,18 +98,20 @@ def _byte_order(archive: zipfile.ZipFile, folder: str) -> ByteOrder:
     return "<" if written == b"little" else ">"
 
 
-def _check_member(archive: zipfile.ZipFile, folder: str, storage: Storage) -> None:
-    """A storage's member has as many bytes as its count says, and the file has them."""
-    name = f"{folder}data/{storage.key}"
-    if name not in archive.NameToInfo:
-        raise ValueError(f"it lacks the storage {describe(storage.key)}")
-    member = archive.NameToInfo[name]
-    size = _size(archive.fp)  # type: ignore[arg-type]  # an open archive has a file
-    if member.compress_type != zipfile.ZIP_STORED or member.file_size != storage.nbytes or member.file_size > size:
-        raise ValueError(
-            f"storage {describe(storage.key)} must be {storage.nbytes:,} bytes, uncompressed, of a file of {size:,}; "
-            f"it says {member.file_size:,}"
-        )
+def _check_storages(archive: zipfile.ZipFile, folder: str, storages: list[Storage], size: int) -> None:
+    """Each storage's member has as many bytes as its count says, and the file has room for all together."""
+    for storage in storages:
+        name = f"{folder}data/{storage.key}"
+        if name not in archive.NameToInfo:
+            raise ValueError(f"it lacks the storage {describe(storage.key)}")
+        member = archive.NameToInfo[name]
+        if member.compress_type != zipfile.ZIP_STORED or member.file_size != storage.nbytes:
+            raise ValueError(
+                f"storage {describe(storage.key)} must have {storage.nbytes:,} bytes, uncompressed, "
+                f"got {member.file_size:,} with compression {member.compress_type}"
+            )
+    if (needed := sum(storage.nbytes for storage in storages)) > size:
+        raise ValueError(f"its storages claim {needed:,} bytes, the file has {size:,}")
 
 
 def _numbers(archive: zipfile.ZipFile, folder: str, storage: Storage, order: ByteOrder) -> Array:
