@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | summary | formula | explain | explore`.
+"""The command line: `npseg train | evaluate | predict | convert | summary | formula | explain | explore`.
 
 Parsing, calling, printing. What takes time to import is imported by the command that needs it, so `--help` is quick.
 """
@@ -152,6 +152,22 @@ def predict(options: argparse.Namespace) -> int:
             pictures.write_label_map(label_path, labels, task.colors)
             pictures.write_image(overlay_path, pictures.overlay(image, labels, task.colors))
             print(f"{label_path} {overlay_path}")
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """Turn a classifier's file into an FCN's initial weights."""
+    from npseg import weights
+
+    if options.source.resolve() == options.target.resolve():
+        raise UsageError(f"{options.target} is the file to convert and would be overwritten; name another")
+    try:
+        network = weights.convert(options.source, options.target, options.kind)
+    except ImportError as error:  # of the library that one of the formats needs
+        raise RuntimeError(error) from error
+    arrays = network.parameters
+    count, fc6 = sum(array.size for array in arrays.values()), arrays["fc6.weight"].shape
+    print(f"{options.target}: {count:,} parameters in {len(arrays)} arrays, fc6 {' x '.join(map(str, fc6))}")
     return 0
 
 
@@ -487,6 +503,7 @@ COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "convert": convert,
     "summary": summary,
     "formula": formula,
     "explain": explain,

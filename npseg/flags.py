@@ -43,6 +43,9 @@ COMMON_DEFAULTS: dict[str, Any] = {
 }
 """What `npseg train` does where it is not told otherwise."""
 
+CONVERTED = ("torchvision-vgg11", "torchvision-vgg13", "torchvision-vgg16", "torchvision-vgg19")
+"""What `npseg convert` knows."""
+
 EXPLAINED = (
     "conv2d",
     "depthwise_conv2d",
@@ -100,6 +103,15 @@ def make_parser() -> argparse.ArgumentParser:
             help="segment images",
             description="Write STEM_label.png (a palette PNG whose bytes are class ids) and STEM_overlay.png for each "
             "image, of any size.",
+        )
+    )
+    _add_convert(
+        commands.add_parser(
+            "convert",
+            help="make an FCN's initial weights of a classifier's file",
+            description="Read a trained classifier, turn its fully connected layers into convolutions, give its layers "
+            "npseg's names, and write the weights for npseg train --init-from. Formats go by the files' endings: .npz, "
+            ".safetensors, .pth and .pt. PyTorch is not needed, and nothing that a file contains is run.",
         )
     )
     _add_summary(
@@ -359,6 +371,20 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("."), metavar="FOLDER", help="where to write (default: the current folder)"
     )
     _add_engine(parser)
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    """The flags of `npseg convert`."""
+    parser.set_defaults(command="convert")
+    parser.add_argument("source", type=Path, metavar="IN", help="the classifier's file")
+    parser.add_argument("target", type=Path, metavar="OUT", help="where to write; .npz for npseg train --init-from")
+    parser.add_argument(
+        "--from",
+        dest="kind",
+        choices=CONVERTED,
+        required=True,
+        help="whose names and layers IN has",
+    )
 
 
 def _add_summary(parser: argparse.ArgumentParser) -> None:
