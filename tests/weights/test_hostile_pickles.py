@@ -280,6 +280,26 @@ def test_storages_that_overlap_to_be_more_than_the_file_are_refused(read):
     refused(read, outer.getvalue(), "its storages claim 4,040 bytes")
 
 
+@pytest.mark.parametrize("ending", ["npz", "pth"])
+def test_a_member_that_begins_outside_the_file_is_named(tmp_path, ending):
+    """The directory says it lies 1,000 bytes further on, so the members are taken to lie 1,000 bytes further ahead."""
+    path = tmp_path / f"net.{ending}"
+    weights.write(path, {"a": np.zeros(3)})
+    content = path.read_bytes()
+    place = content.rindex(b"PK\x05\x06") + 16
+    moved = struct.unpack_from("<I", content, place)[0] + 1000
+    path.write_bytes(content[:place] + struct.pack("<I", moved) + content[place + 4 :])
+    with pytest.raises(ValueError, match=rf"net\.{ending}: .*begins at byte -1,000"):
+        weights.read(path)
+
+
+def test_one_list_cannot_make_many_dictionaries(read, form):
+    """A Python 2 ordered dictionary comes from a list of pairs; here a thousand come from one list."""
+    pairs = b"](" + b"".join(text(f"name{index}") + b"N\x86" for index in range(2000)) + b"e" + b"q\x00"
+    many = b"](" + ORDERED + pairs + b"\x85R" + (ORDERED + b"h\x00\x85R") * 1000 + b"e"
+    refused(read, form(program(a=many), STORED), "names a list")
+
+
 @pytest.mark.parametrize("length", [2**24, 2**32 - 1])
 def test_text_that_only_claims_to_be_long_is_refused(read, form, length):
     refused(read, form(program(a=pickle.BINUNICODE + struct.pack("<I", length)), STORED))

@@ -20,6 +20,7 @@ from typing import BinaryIO
 import numpy as np
 
 from npseg.checks import Array, describe
+from npseg.files import check_members
 from npseg.weights.pytorch import pickles
 from npseg.weights.pytorch.tensors import (
     KNOWN,
@@ -60,8 +61,7 @@ def _read_zip(file: BinaryIO) -> dict[str, Array]:
     size = _size(file)
     try:
         with zipfile.ZipFile(file) as archive:
-            if not all(0 <= member.header_offset < size for member in archive.infolist()):
-                raise ValueError("a damaged zip file: a member lies outside of it")
+            check_members(archive)
             folder = _folder(archive)
             program = io.BytesIO(_small(archive, f"{folder}{PICKLE}", LONGEST_PICKLE))
             storages = Storages()

@@ -110,7 +110,7 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> Tensor:
     """(storage, offset, shape, strides, and what gradients need, which is left aside)."""
     match arguments:
         case (Storage() as storage, offset, tuple(shape), tuple(strides), *_):
-            if _are_sizes([offset, *shape, *strides]) and len(shape) == len(strides) <= MOST_DIMENSIONS:
+            if len(shape) == len(strides) <= MOST_DIMENSIONS and _are_sizes([offset, *shape, *strides]):
                 _check_inside(storage, offset, shape, strides)
                 return Tensor(storage, offset, shape, strides)
     raise ValueError("its pickle is damaged: it describes a tensor in an unknown way")
@@ -139,12 +139,17 @@ def _rebuild_parameter(arguments: tuple[Any, ...]) -> Tensor:
 
 
 def _ordered_dictionary(arguments: tuple[Any, ...]) -> dict[Any, Any]:
-    """Empty, to be filled; or, as Python 2 wrote it, from a list of pairs."""
+    """Empty, to be filled; or, as Python 2 wrote it, from a list of pairs.
+
+    The list is emptied, so that a short program cannot make many large dictionaries of one list.
+    """
     match arguments:
         case ():
             return {}
-        case (list(pairs),) if all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
-            return dictionary(pairs)
+        case (list() as pairs,) if all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+            made = dictionary(pairs)
+            pairs.clear()
+            return made
     raise ValueError("its pickle is damaged: it makes an ordered dictionary in an unknown way")
 
 
