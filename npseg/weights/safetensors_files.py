@@ -38,9 +38,10 @@ def read(path: Path) -> dict[str, Array]:
 
 
 def write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
-    """Write arrays of the dtypes in `WRITABLE`, in C order: the library takes their memory as it lies, strides unseen.
+    """Write C-contiguous arrays, of the dtypes in `WRITABLE`, by their names.
 
-    What shall be written is read back and compared first.
+    The library takes memory as it lies: strides it does not see, and what is not contiguous it would scramble without a
+    word. So what shall be written is read back and compared first.
 
     Raises:
         ImportError: the library is not installed.
@@ -49,7 +50,7 @@ def write(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
     _library()
     from safetensors.numpy import save
 
-    content = save({name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()})
+    content = save(dict(arrays))
     found = _parsed(content)
     if found.keys() != arrays.keys():
         raise RuntimeError("safetensors lost or added arrays; nothing was written")
