@@ -1,7 +1,8 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and zip files checked before they are read."""
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -33,6 +34,19 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
         Path(temporary).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+
+
+def check_members(archive: zipfile.ZipFile) -> None:
+    """Every member of an open zip file must begin inside it; `zipfile` itself would seek to wherever its list says.
+
+    Raises:
+        zipfile.BadZipFile: one does not.
+    """
+    assert archive.fp is not None
+    size = archive.fp.seek(0, os.SEEK_END)
+    for member in archive.infolist():
+        if not 0 <= member.header_offset < size:
+            raise zipfile.BadZipFile(f"{member.filename!r} begins at byte {member.header_offset:,} of {size:,}")
 
 
 def _umask() -> int:

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 LIBRARIES = {"numpy", "matplotlib", "PIL", "tqdm"}
-OPTIONAL = {"scipy": "matrices", "numba": "engines", "llvmlite": "engines"}
+OPTIONAL = {"scipy": "matrices", "numba": "engines", "llvmlite": "engines", "safetensors": "weights"}
 
 
 def part_of(module: str) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.files import write_whole
+from npseg.files import check_members, write_whole
 from npseg.nn.graph import Graph
 
 FORMAT = "npseg model"
@@ -78,7 +78,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
             of another shape or dtype than the network needs. The message names the file.
     """
     path = Path(path)
-    arrays = _read_arrays(path)
+    arrays = read_arrays(path)
     header = _read_header(path, arrays)
     try:
         model = Graph.from_description(header["graph"])
@@ -89,10 +89,11 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
     return model, _group(arrays, "extra"), header["metadata"]
 
 
-def _read_arrays(path: Path) -> dict[str, Array]:
+def read_arrays(path: Path) -> dict[str, Array]:
     """All arrays of an .npz file by name."""
     try:
         with zipfile.ZipFile(path) as archive:
+            check_members(archive)
             return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.namelist()}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: not an npseg model file, or cut short or damaged: {error}") from error

@@ -1,0 +1,27 @@
+"""Other people's weights: files of arrays, names, and networks filled from them.
+
+>>> import tempfile
+>>> from pathlib import Path
+>>> import numpy as np
+>>> path = Path(tempfile.mkdtemp(), "weights.pth")
+>>> write(path, {"score_fr.bias": np.array([1.0, 2.0], np.float32)})
+>>> read(path)
+{'score_fr.bias': array([1., 2.], dtype=float32)}
+"""
+
+from npseg.weights.files import read, write, write_model
+from npseg.weights.matching import Report, load_into
+from npseg.weights.names import torchvision_vgg
+from npseg.weights.surgery import SOURCES, classifier_from, convert
+
+__all__ = [
+    "SOURCES",
+    "Report",
+    "classifier_from",
+    "convert",
+    "load_into",
+    "read",
+    "torchvision_vgg",
+    "write",
+    "write_model",
+]
