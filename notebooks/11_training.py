@@ -219,11 +219,11 @@ print(f"{first:.2f}")
 # %% [markdown]
 # ## Two networks
 #
-# FCN-8s and FCN-32s, 700 steps each, from scratch. The rate falls to zero along a polynomial, so that the last steps
+# FCN-8s and FCN-32s, 560 steps each, from scratch. The rate falls to zero along a polynomial, so that the last steps
 # settle.
 
 # %%
-steps = 700
+steps = 560
 curves, validated, networks = {}, {}, {}
 for stride in (32, 8):
     name = f"FCN-{stride}s"
