@@ -96,6 +96,13 @@ class ExplorerPage:
     def click(self, selector):
         self.find(selector).click()
 
+    def follow(self, link):
+        """Click a link within the page; the page goes there only some time after the click."""
+        arrival = "window.arrived = new Promise((done) => addEventListener('hashchange', done, { once: true }));"
+        self.browser.execute_script(arrival)
+        link.click()
+        self.browser.execute_async_script("const [done] = arguments; window.arrived.then(() => done());")
+
     def type(self, name, text):
         """Replace what stands in a control's field."""
         field = self.find(f'#controls [name="{name}"]')

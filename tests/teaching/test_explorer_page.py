@@ -392,7 +392,7 @@ def test_every_example_opens(page):
     links = [link.get_attribute("href").split("#")[1] for link in page.find_all("#examples a")]
     assert len(links) == len(set(links)) > 8
     for number, fragment in enumerate(links):
-        page.find_all("#examples a")[number].click()
+        page.follow(page.find_all("#examples a")[number])
         read = page.read()
         assert read["error"] is None
         page.open(fragment)
@@ -401,7 +401,7 @@ def test_every_example_opens(page):
 
 def test_the_checkerboard_example_counts_the_overlap(page):
     (link,) = (link for link in page.find_all("#examples a") if "checkerboard" in link.text)
-    link.click()
+    page.follow(link)
     line = [1, 1, 2, 1, 2, 1, 1]
     np.testing.assert_array_equal(page.array("output")[0], np.outer(line, line))
 
