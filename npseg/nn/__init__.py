@@ -16,6 +16,7 @@ from npseg.nn.layers import (
     Linear,
     LocalResponseNorm,
     MaxPool2d,
+    MaxUnpool2d,
     ReLU,
     ResizeBilinear,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "MaxPool2d",
+    "MaxUnpool2d",
     "Node",
     "ReLU",
     "ResizeBilinear",
