@@ -15,6 +15,7 @@ from npseg.nn import (
     ConvTranspose2d,
     Crop,
     Dropout,
+    EnlargeBilinear,
     Flatten,
     GlobalAvgPool2d,
     Layer,
@@ -58,6 +59,8 @@ CASES: list[tuple[Layer, list[Input]]] = [
     (Concat(), [(2, 3, 4, 5), (2, 1, 4, 5), (2, 2, 4, 5)]),
     (ResizeBilinear(), [(2, 3, 4, 5), (2, 1, 7, 6)]),
     (ResizeBilinear(align_corners=True), [(1, 2, 3, 4), (1, 1, 5, 9)]),
+    (EnlargeBilinear((3, 2)), [(2, 3, 4, 5)]),
+    (EnlargeBilinear(4), [(1, 2, 1, 3)]),
 ]
 NAMES = [f"{type(layer).__name__}-{number}" for number, (layer, _) in enumerate(CASES)]
 

@@ -2,7 +2,7 @@
 
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
 from npseg.nn.layers.elementwise import Dropout, ReLU
-from npseg.nn.layers.joining import Add, Concat, Crop, ResizeBilinear
+from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
 from npseg.nn.layers.normalisation import BatchNorm2d, LocalResponseNorm
@@ -27,6 +27,7 @@ LAYERS: dict[str, type[Layer]] = {
         Add,
         Concat,
         ResizeBilinear,
+        EnlargeBilinear,
     )
 }
 """Every layer by the name that descriptions and files know it by."""
@@ -43,6 +44,7 @@ __all__ = [
     "ConvTranspose2d",
     "Crop",
     "Dropout",
+    "EnlargeBilinear",
     "Flatten",
     "GlobalAvgPool2d",
     "Gradients",

@@ -142,8 +142,8 @@ class GlobalAvgPool2d(Layer):
         return inputs[0][0], 1, 1
 
     def axes(self, *inputs: Shape) -> tuple[Axis, Axis] | None:
-        """A window as large as the map."""
-        return (Axis(inputs[0][1]), Axis(inputs[0][2])) if inputs else None
+        """A window as large as the map; the next one, if there were one, would begin where it ends."""
+        return (Axis(inputs[0][1], inputs[0][1]), Axis(inputs[0][2], inputs[0][2])) if inputs else None
 
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """The backward pass needs the input's size."""
