@@ -159,9 +159,6 @@ NOMINAL: dict[type[Layer], Rule] = {
     Linear: weights_at_outputs,
 }
 
-BILINEAR: tuple[type[Layer], ...] = (ResizeBilinear, EnlargeBilinear)
-"""Both are one function to the tools."""
-
 _AT_OUTPUTS = (
     "is wrong: it counts a transposed convolution's weights at every output position. Each input pixel is multiplied "
     "by each weight once, so the positions that count are the input's, fewer by the stride's height times width."
@@ -191,7 +188,8 @@ CONVENTIONS: dict[str, Convention] = {
             | {
                 BatchNorm2d: _each_input(2),
                 GlobalAvgPool2d: _each_input(1),
-                **dict.fromkeys(BILINEAR, _each_output(4)),
+                ResizeBilinear: _each_output(4),
+                EnlargeBilinear: _each_output(4),
             },
         ),
         Convention(
@@ -219,10 +217,11 @@ CONVENTIONS: dict[str, Convention] = {
                 MaxPool2d: _each_input(2),
                 AvgPool2d: _each_input(2),
                 GlobalAvgPool2d: _each_input(2),
-                **dict.fromkeys(BILINEAR, _each_output(2)),
+                ResizeBilinear: _each_output(2),
+                EnlargeBilinear: _each_output(2),
                 LocalResponseNorm: _response_norm,
             },
-            dict.fromkeys((ReLU, MaxPool2d, AvgPool2d, GlobalAvgPool2d, *BILINEAR), _TWICE),
+            dict.fromkeys((ReLU, MaxPool2d, AvgPool2d, GlobalAvgPool2d, ResizeBilinear, EnlargeBilinear), _TWICE),
         ),
         Convention(
             "thop",
@@ -236,7 +235,8 @@ CONVENTIONS: dict[str, Convention] = {
                 BatchNorm2d: _each_input(4),
                 AvgPool2d: _each_output(1),
                 GlobalAvgPool2d: _sum_and_division,
-                **dict.fromkeys(BILINEAR, _each_output(11)),
+                ResizeBilinear: _each_output(11),
+                EnlargeBilinear: _each_output(11),
             },
             {ConvTranspose2d: _AT_OUTPUTS},
         ),

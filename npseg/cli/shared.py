@@ -1,6 +1,7 @@
 """What several commands share: errors of use, the choice of an engine, the data that `--data` names."""
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npseg.flags.training import DATA_DEFAULTS, SHAPES, SHAPES_COUNT
@@ -19,6 +20,15 @@ class UsageError(ValueError):
 def flag_of(name: str) -> str:
     """The flag whose value argparse keeps under this name."""
     return "--" + name.replace("_", "-")
+
+
+def fresh_folder(name: str) -> Path:
+    """A folder under runs/ by this name, or this name with a number, that does not exist yet."""
+    folder, number = Path("runs", name), 1
+    while folder.exists():
+        number += 1
+        folder = Path("runs", f"{name}-{number}")
+    return folder
 
 
 def engine(name: str | None, winograd: str | None) -> AbstractContextManager[Any]:

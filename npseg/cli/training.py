@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, open_data
+from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, fresh_folder, open_data
 from npseg.flags.training import (
     COMMON_DEFAULTS,
     DATA_DEFAULTS,
@@ -111,12 +111,7 @@ def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Grap
 
 def _fresh_folder(data: str, stride: int) -> Path:
     """A name under runs/ that nothing has yet."""
-    name = f"{Path(data).resolve().name}-fcn{stride}s-{datetime.now():%Y%m%d-%H%M%S}"
-    folder, number = Path("runs", name), 1
-    while folder.exists():
-        number += 1
-        folder = Path("runs", f"{name}-{number}")
-    return folder
+    return fresh_folder(f"{Path(data).resolve().name}-fcn{stride}s-{datetime.now():%Y%m%d-%H%M%S}")
 
 
 def _train_with_progress_bar(run: "Run") -> bool:
