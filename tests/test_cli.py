@@ -129,7 +129,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = set()
     for _ in range(3):
-        fresh = training._fresh_folder("some/where/photos", 8)
+        fresh = training._fresh_folder({"data": "some/where/photos", "architecture": "fcn", "stride": 8})
         fresh.mkdir(parents=True)
         names.add(fresh)
     assert len(names) == 3

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, fresh_folder, open_data
 from npseg.flags.training import (
+    ARCHITECTURE_DEFAULTS,
     COMMON_DEFAULTS,
     DATA_DEFAULTS,
     NETWORK_DEFAULTS,
@@ -21,6 +22,9 @@ from npseg.flags.training import (
 if TYPE_CHECKING:
     from npseg.nn.graph import Graph
     from npseg.training.run import Run
+
+PROPORTIONS = ("widths", "depths", "fc6", "dropout")
+"""Flags of the network that are fields of `npseg.models.Proportions`."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -50,7 +54,7 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.settings import Settings
 
     chosen = _with_defaults(given)
-    folder = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
+    folder = chosen.get("output") or _fresh_folder(chosen)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
     training, validation = (open_data(chosen["data"], split, chosen.get("image_size")) for split in SHAPES_COUNT)
@@ -58,7 +62,8 @@ def _start(given: Mapping[str, Any]) -> "Run":
     if chosen.get("class_weights") == "median":
         chosen["class_weights"] = tuple(median_frequency_weights(training))
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
-    network = {name: chosen[name] for name in NETWORK_DEFAULTS} | {"init_from": chosen.get("init_from")}
+    names = [*NETWORK_DEFAULTS, *ARCHITECTURE_DEFAULTS[chosen["architecture"]]]
+    network = {name: chosen[name] for name in names} | {"init_from": chosen.get("init_from")}
     model = _build_network(len(training.classes), network, settings.seed)
     return Run.start(folder, model, training, validation, settings, {"network": network})
 
@@ -82,6 +87,7 @@ def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     kind = SHAPES if chosen["data"] == SHAPES else "a folder"
     for flag, choice, defaults in (
         ("--data", kind, DATA_DEFAULTS),
+        ("--architecture", chosen["architecture"], ARCHITECTURE_DEFAULTS),
         ("--optimizer", chosen["optimizer"], OPTIMIZER_DEFAULTS),
         ("--schedule", chosen["schedule"], SCHEDULE_DEFAULTS),
     ):
@@ -93,25 +99,30 @@ def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
-    """The FCN that the flags describe."""
-    from npseg.models import fcn, initialise_from, load, vgg
+    """The network that the flags describe."""
+    from npseg.models import Proportions, fcn, initialise_from, load, system, vgg
     from npseg.training import checkpoints
 
-    model = fcn(
-        vgg(network["widths"], network["depths"], network["fc6"], dropout=network["dropout"], seed=seed),
-        classes,
-        network["stride"],
-        form=network["form"],
-        train_upsampling=network["train_upsampling"],
-    )
+    if network["architecture"] == "fcn":
+        model = fcn(
+            vgg(network["widths"], network["depths"], network["fc6"], dropout=network["dropout"], seed=seed),
+            classes,
+            network["stride"],
+            form=network["form"],
+            train_upsampling=network["train_upsampling"],
+        )
+    else:
+        proportions = Proportions(**{name: network[name] for name in PROPORTIONS if name in network})
+        model = system(network["architecture"], classes, proportions, seed=seed)
     if network["init_from"] is not None:
         initialise_from(model, load(checkpoints.locate(Path(network["init_from"]))))
     return model
 
 
-def _fresh_folder(data: str, stride: int) -> Path:
+def _fresh_folder(chosen: Mapping[str, Any]) -> Path:
     """A name under runs/ that nothing has yet."""
-    return fresh_folder(f"{Path(data).resolve().name}-fcn{stride}s-{datetime.now():%Y%m%d-%H%M%S}")
+    network = f"fcn{chosen['stride']}s" if chosen["architecture"] == "fcn" else chosen["architecture"]
+    return fresh_folder(f"{Path(chosen['data']).resolve().name}-{network}-{datetime.now():%Y%m%d-%H%M%S}")
 
 
 def _train_with_progress_bar(run: "Run") -> bool:

@@ -10,13 +10,17 @@ SHAPES = "shapes"
 SHAPES_COUNT = {"train": 5000, "val": 200}
 
 NETWORK_DEFAULTS: dict[str, Any] = {
-    "stride": 8,
+    "architecture": "fcn",
     "widths": (16, 32, 64, 128, 128),
     "depths": (2, 2, 3, 3, 3),
-    "fc6": 256,
-    "dropout": 0.5,
-    "form": "same",
-    "train_upsampling": None,
+}
+ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
+    "fcn": {"stride": 8, "fc6": 256, "dropout": 0.5, "form": "same", "train_upsampling": None},
+    "segnet": {},
+    "deconvnet": {"fc6": 256},
+    "deeplab-largefov": {"fc6": 256, "dropout": 0.5},
+    "deeplab-pyramid": {},
+    "dilation8": {"fc6": 256, "dropout": 0.5},
 }
 DATA_DEFAULTS: dict[str, dict[str, Any]] = {
     SHAPES: {"steps": 2500, "batch_size": 8, "image_size": (64, 64)},
@@ -136,11 +140,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
 
     network = parser.add_argument_group("network")
+    fcn = ARCHITECTURE_DEFAULTS["fcn"]
+    network.add_argument(
+        "--architecture",
+        choices=tuple(ARCHITECTURE_DEFAULTS),
+        help="the system; the others have fixed strides and small dilations, as in npseg compare "
+        f"(default: {NETWORK_DEFAULTS['architecture']})",
+    )
     network.add_argument(
         "--stride",
         type=int,
         choices=(32, 16, 8),
-        help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {NETWORK_DEFAULTS['stride']})",
+        help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {fcn['stride']})",
     )
     network.add_argument(
         "--widths",
@@ -162,19 +173,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--fc6",
         type=positive,
         metavar="N",
-        help=f"channels of fc6 and fc7 (default: {NETWORK_DEFAULTS['fc6']}; VGG16: 4096)",
+        help=f"channels of fc6 and fc7 (default: {fcn['fc6']}; VGG16: 4096)",
     )
     network.add_argument(
         "--dropout",
         type=float,
         metavar="P",
-        help=f"share of fc6 and fc7 that each training step silences (default: {NETWORK_DEFAULTS['dropout']})",
+        help=f"share of fc6 and fc7 that each training step silences (default: {fcn['dropout']})",
     )
     network.add_argument(
         "--form",
         choices=("same", "paper"),
-        help='"same" pads each layer by its own, "paper" pads the image by 100 and crops '
-        f"(default: {NETWORK_DEFAULTS['form']})",
+        help=f'"same" pads each layer by its own, "paper" pads the image by 100 and crops (default: {fcn["form"]})',
     )
     network.add_argument(
         "--train-upsampling",

@@ -6,7 +6,7 @@ from npseg.models.convolutionalise import convolutionalise
 from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
 from npseg.models.fcn import fcn, initialise_from
 from npseg.models.files import load, save
-from npseg.models.googlenet import googlenet
+from npseg.models.googlenet import fcn_googlenet, googlenet, googlenet_encoder
 from npseg.models.mobilenet import mobilenet_v1
 from npseg.models.named import NAMES, named
 from npseg.models.segnet import deconvnet, segnet
@@ -28,7 +28,9 @@ __all__ = [
     "dilation8",
     "fcn",
     "fcn_alexnet",
+    "fcn_googlenet",
     "googlenet",
+    "googlenet_encoder",
     "initialise_from",
     "load",
     "mobilenet_v1",

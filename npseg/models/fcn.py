@@ -12,14 +12,19 @@ What is summed are *scored* maps (1x1 convolutions to one channel a class), cut 
 Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and the authors' released networks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from npseg import checks
-from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, Node
+from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, MaxPool2d, Node
 from npseg.nn.graph import IMAGE
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")
+SKIPS = {16: "pool4", 8: "pool3"}
+"""The map at each stride that is scored and added, by VGG's names."""
+
 TRAIN_UPSAMPLING = ("all", "intermediate", "none")
 SCORE = "score_fr"
 
@@ -32,6 +37,7 @@ def fcn(
     form: str = "same",
     train_upsampling: str | None = None,
     last_kernel_size: int | None = None,
+    skips: Mapping[int, str] = SKIPS,
     seed: int | None = None,
 ) -> Graph:
     """A segmentation network on top of a classification network.
@@ -39,14 +45,17 @@ def fcn(
     Args:
         backbone: a graph up to its last hidden layer, such as `npseg.models.vgg` makes; or a classifier that
             `npseg.models.convolutionalise` converted, whose weights are kept, its score layer too where the classes
-            fit. It must have maps "pool4" and "pool3" where the stride needs them.
+            fit. It must have the maps that `skips` names where the stride needs them.
         classes: channels of the result.
         stride: 32, 16 or 8: pixels from one score to the next before the last enlargement.
-        form: "same" keeps sizes by padding (fc6 by 3), crops a surplus at the bottom and right, and fits small images;
-            "paper" pads conv1_1 by 100, leaves fc6 unpadded, and crops so that maps are aligned, as the authors did.
+        form: "same" keeps sizes by padding (fc6 by 3, overlapping pools by half their window), crops a surplus at the
+            bottom and right, and fits small images; "paper" pads conv1_1 by 100, leaves fc6 unpadded, and crops so that
+            maps are aligned, as the authors did.
         train_upsampling: which of the bilinear upsamplers learn: "all" (the default of "same"), "intermediate" (all but
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
-        last_kernel_size: of the last upsampler; None is twice its factor. The authors' FCN-AlexNet has 63 for 32.
+        last_kernel_size: of the last upsampler; None is twice its factor or, where only that can align the maps, one
+            less, as in the authors' FCN-AlexNet, 63 for 32.
+        skips: names of the maps of stride 16 and 8.
         seed: of the new layers' weights; None is the backbone's.
 
     Returns:
@@ -76,12 +85,13 @@ def fcn(
     builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels)
     map_name = builder.scored()
     if stride <= 16:
-        map_name = builder.enlarged(map_name, "upscore2", 2)
-        map_name = builder.joined(map_name, "pool4", stride * 2)
+        map_name = builder.enlarged(map_name, "upscore2", 2, builder.skip(skips, 16))
+        map_name = builder.joined(map_name, builder.skip(skips, 16))
     if stride == 8:
-        map_name = builder.enlarged(map_name, "upscore_pool4", 2)
-        map_name = builder.joined(map_name, "pool3", stride * 2)
-    map_name = builder.enlarged(map_name, "upscore" if stride == 32 else f"upscore{stride}", stride, last_kernel_size)
+        map_name = builder.enlarged(map_name, f"upscore_{_short(skips[16])}", 2, builder.skip(skips, 8))
+        map_name = builder.joined(map_name, builder.skip(skips, 8))
+    name = "upscore" if stride == 32 else f"upscore{stride}"
+    map_name = builder.enlarged(map_name, name, stride, IMAGE, last_kernel_size)
     builder.cropped(map_name, IMAGE, "score")
 
     model = Graph(
@@ -123,36 +133,66 @@ class _Builder:
         """One channel a class, by a 1x1 convolution that starts at zero."""
         return self.add(name, Conv2d(self.channels(source), self.classes, 1, initialiser="zeros"), source)
 
-    def enlarged(self, source: str, name: str, factor: int, kernel_size: int | None = None) -> str:
-        """A transposed convolution that starts as bilinear interpolation."""
-        self.upsamplers.append(name)
-        padding = factor // 2 if self.form == "same" else 0
-        taps = 2 * factor if kernel_size is None else kernel_size
-        return self.add(name, ConvTranspose2d(self.classes, self.classes, taps, factor, padding=padding), source)
+    def skip(self, skips: Mapping[int, str], stride: int) -> str:
+        """The backbone's map of this stride."""
+        if skips.get(stride) not in {node.name for node in self.nodes}:
+            raise ValueError(
+                f"backbone must have a map {skips.get(stride)!r} for this stride, got {[n.name for n in self.nodes]}"
+            )
+        return skips[stride]
 
-    def joined(self, coarse: str, pool: str, stride: int) -> str:
+    def enlarged(self, source: str, name: str, factor: int, reference: str, kernel_size: int | None = None) -> str:
+        """A transposed convolution that starts as bilinear interpolation, its result on the reference's pixels.
+
+        In the paper's form a crop will bring it there; in the other its own padding does, and leaves `factor` times the
+        source's size.
+        """
+        self.upsamplers.append(name)
+        taps = self.taps(source, factor, reference) if kernel_size is None else kernel_size
+        layer = ConvTranspose2d(self.classes, self.classes, taps, factor)
+        self.add(name, layer, source)
+        if self.form == "same":
+            before = checks.pair(self.offset(name, reference), "offset", at_least=0)
+            top_bottom, left_right = ((pixels, taps - factor - pixels) for pixels in before)
+            same_sides = len({*top_bottom, *left_right}) == 1
+            padding = before[0] if same_sides else (top_bottom, left_right)
+            self.nodes[-1] = Node(name, replace(layer, padding=padding), (source,))
+        return name
+
+    def taps(self, source: str, factor: int, reference: str) -> int:
+        """2 * factor, or one less where the maps lie half a pixel of the result apart otherwise.
+
+        Windows of even size, as VGG's pools, put a map between the pixels of the one before, those of odd size on them.
+        """
+        maps = self.graph().coordinates()
+        (there, _), (here, _) = maps[reference], maps[source]
+        distance = (here.offset - there.offset) / here.scale * factor - Fraction(factor * 2 - 1, 2)
+        return 2 * factor if distance.denominator == 1 else 2 * factor - 1
+
+    def joined(self, coarse: str, pool: str) -> str:
         """The scores of a pool's map added to the coarser scores, both on the same pixels.
 
-        In the paper's form the pool's map is the larger one, because of the image's padding; in the other the enlarged
-        map is, by the pools' rounding up.
+        With VGG in the paper's form the pool's map begins earlier, because of the image's padding; else both begin
+        together, and the enlarged map is the larger one, by the pools' rounding up.
         """
-        if pool not in {node.name for node in self.nodes}:
-            raise ValueError(f"backbone must have a map {pool!r} for this stride, got {[n.name for n in self.nodes]}")
-        scored = self.score(pool, f"score_{pool}")
-        if self.form == "paper":
-            scored = self.cropped(scored, coarse, f"score_{pool}c")
+        name = _short(pool)
+        scored = self.score(pool, f"score_{name}")
+        maps = self.graph().coordinates()
+        if maps[scored][0].offset < maps[coarse][0].offset:
+            scored = self.cropped(scored, coarse, f"score_{name}c")
         else:
             coarse = self.cropped(coarse, scored, f"{coarse}c")
-        return self.add(f"fuse_{pool}", Add(), coarse, scored)
+        return self.add(f"fuse_{name}", Add(), coarse, scored)
 
     def cropped(self, source: str, reference: str, name: str) -> str:
-        """The source cut to the reference's size: where the two align, or, with "same" sizes, from the top left."""
-        offset: int | tuple[int, int] = 0
-        if self.form == "paper":
-            maps = self.graph().coordinates()
-            rows, columns = (a.crop_to(b) for a, b in zip(maps[source], maps[reference], strict=True))
-            offset = rows if rows == columns else (rows, columns)
-        return self.add(name, Crop(offset), source, reference)
+        """The source cut to the reference's size, where the two align."""
+        return self.add(name, Crop(self.offset(source, reference)), source, reference)
+
+    def offset(self, source: str, reference: str) -> int | tuple[int, int]:
+        """How many pixels of a map lie before the reference's first."""
+        maps = self.graph().coordinates()
+        rows, columns = (a.crop_to(b) for a, b in zip(maps[source], maps[reference], strict=True))
+        return rows if rows == columns else (rows, columns)
 
     def frozen(self, train_upsampling: str) -> list[str]:
         """The upsamplers that stay bilinear."""
@@ -168,12 +208,28 @@ class _Builder:
 
 
 def _adapted(backbone: Graph, form: str) -> list[Node]:
-    """The backbone's layers with the form's padding in conv1_1 (or whichever convolution comes first) and in fc6."""
+    """The backbone with the form's padding in conv1_1 (or whichever convolution comes first), in pools and in fc6."""
     nodes = list(backbone.nodes)
     if form == "paper":
         first = next(i for i, node in enumerate(nodes) if isinstance(node.layer, Conv2d))
         nodes[first] = _padded(nodes[first], 100)
+    else:
+        nodes = [_pool_that_keeps(node) for node in nodes]
     return [_padded(node, "same" if form == "same" else 0) if node.name == "fc6" else node for node in nodes]
+
+
+def _short(pool: str) -> str:
+    """What the layers on a pool's map are named after: "pool3" of Caffe's "pool3/3x3_s2"."""
+    return pool.split("/")[0]
+
+
+def _pool_that_keeps(node: Node) -> Node:
+    """An overlapping pool padded by half its window, so that the border's pixels keep a place; others as they are."""
+    pool = node.layer
+    if isinstance(pool, MaxPool2d) and pool.padding == 0 and isinstance(pool.kernel_size, int):
+        overlaps = isinstance(pool.stride, int) and pool.stride < pool.kernel_size
+        return replace(node, layer=replace(pool, padding=(pool.kernel_size - 1) // 2)) if overlaps else node
+    return node
 
 
 def _padded(node: Node, padding: int | str) -> Node:

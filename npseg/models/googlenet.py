@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from npseg import checks
+from npseg.models.fcn import fcn
 from npseg.nn import (
     Concat,
     Conv2d,
@@ -65,6 +66,55 @@ def googlenet(classes: int = 1000, *, dropout: float = 0.4, seed: int = 0, dtype
     """
     classes = checks.integer(classes, "classes", at_least=1)
     p = checks.number(dropout, "dropout", at_least=0.0, below=1.0)
+    builder, x, channels = _features()
+    x = builder.add("pool5/7x7_s1", GlobalAvgPool2d(), x)
+    x = builder.add("flatten", Flatten((channels, 1, 1)), x)
+    x = builder.add("pool5/drop_7x7_s1", Dropout(p), x)
+    builder.add("loss3/classifier", Linear(channels, classes), x)
+    return Graph(builder.nodes, seed=seed, dtype=dtype)
+
+
+def googlenet_encoder(*, seed: int = 0, dtype: DTypeLike = np.float32) -> Graph:
+    """GoogLeNet without its classifier, the start of an FCN: its last average would take the place away.
+
+    Arguments and errors as in `googlenet`.
+
+    >>> googlenet_encoder().shapes((224, 288))["inception_5b/output"]
+    (1024, 7, 9)
+    """
+    return Graph(_features()[0].nodes, seed=seed, dtype=dtype)
+
+
+SKIPS = {16: "pool3/3x3_s2", 8: "pool2/3x3_s2"}
+"""GoogLeNet's maps of stride 16 and 8 where it pools to them, as FCN takes VGG's pool4 and pool3."""
+
+
+def fcn_googlenet(
+    classes: int = 21, stride: int = 32, *, form: str = "paper", seed: int = 0, dtype: DTypeLike = np.float32
+) -> Graph:
+    """FCN-GoogLeNet, which Long, Shelhamer and Darrell measured (their table 1) and never released.
+
+    Its windows have odd sizes, so that its upsamplers have odd numbers of taps too, 63, 31, 15 and 3: with even ones no
+    crop would align the maps.
+
+    Args:
+        classes, seed, dtype: as in `googlenet`.
+        stride, form: as in `npseg.models.fcn`.
+
+    Returns:
+        A graph from images (N, 3, H, W) to "score", (N, classes, H, W), for any H and W.
+
+    Raises:
+        TypeError, ValueError: an argument is not of this form.
+
+    >>> fcn_googlenet().node("score").layer
+    Crop(offset=98)
+    """
+    return fcn(googlenet_encoder(seed=seed, dtype=dtype), classes, stride, form=form, skips=SKIPS)
+
+
+def _features() -> tuple["_Builder", str, int]:
+    """From the image to the last inception module: its name, and its channels."""
     builder = _Builder()
     x = builder.convolution(IMAGE, "conv1", "7x7_s2", Conv2d(3, 64, 7, stride=2, padding=3))
     x = builder.add("pool1/3x3_s2", MaxPool2d(3, 2), x)
@@ -79,11 +129,7 @@ def googlenet(classes: int = 1000, *, dropout: float = 0.4, seed: int = 0, dtype
             x = builder.add(f"pool{int(name[0]) - 1}/3x3_s2", MaxPool2d(3, 2), x)
         x = builder.inception(x, channels, f"inception_{name}", widths)
         channels = widths[0] + widths[2] + widths[4] + widths[5]
-    x = builder.add("pool5/7x7_s1", GlobalAvgPool2d(), x)
-    x = builder.add("flatten", Flatten((channels, 1, 1)), x)
-    x = builder.add("pool5/drop_7x7_s1", Dropout(p), x)
-    builder.add("loss3/classifier", Linear(channels, classes), x)
-    return Graph(builder.nodes, seed=seed, dtype=dtype)
+    return builder, x, channels
 
 
 @dataclass

@@ -10,7 +10,8 @@ from npseg.models.alexnet import alexnet, caffenet, caffenet_encoder
 from npseg.models.context import context_module, dilation8
 from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
 from npseg.models.fcn import FORMS, fcn
-from npseg.models.googlenet import googlenet
+from npseg.models.googlenet import SKIPS as GOOGLENET_SKIPS
+from npseg.models.googlenet import googlenet, googlenet_encoder
 from npseg.models.mobilenet import mobilenet_v1
 from npseg.models.segnet import deconvnet, segnet
 from npseg.models.vgg import VGG16_WIDTHS, VGG_DEPTHS, vgg, vgg_classifier
@@ -25,6 +26,7 @@ CAMVID_CLASSES = 11
 BACKBONES: dict[str, Callable[[], Graph]] = {
     **{name: partial(vgg, VGG16_WIDTHS, depths, HIDDEN) for name, depths in VGG_DEPTHS.items()},
     "caffenet": caffenet_encoder,
+    "googlenet": googlenet_encoder,
 }
 """What FCNs can be built on."""
 
@@ -92,7 +94,7 @@ def named(
 
 def _fcn(stride: int, backbone: str, classes: int, form: str) -> Graph:
     """On CaffeNet, which loses pixels at the border, there is only the paper's form, whose upsampler has 63 taps."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"skips": GOOGLENET_SKIPS} if backbone == "googlenet" else {}
     if backbone == "caffenet":
         if form != "paper" or stride != 32:
             raise ValueError(f'backbone "caffenet" needs stride 32 and form "paper", got {stride} and {form!r}')

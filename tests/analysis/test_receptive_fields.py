@@ -108,7 +108,7 @@ def test_a_footprint_is_the_hull_of_the_pixels_read(moves: list[Move]) -> None:
         assert footprint.at(output) == ((min(pixels), max(pixels)) if pixels else None)
 
 
-@given(size=st.integers(1, 9), outputs=st.integers(1, 9), aligned=st.booleans())
+@given(size=st.integers(2, 9), outputs=st.integers(1, 9), aligned=st.booleans())
 def test_interpolation_reads_its_neighbours(size: int, outputs: int, aligned: bool) -> None:
     resized = Footprint().resized(size, outputs, align_corners=aligned)
     place = AffineMap().resized(size, outputs, align_corners=aligned)
