@@ -18,6 +18,7 @@ from npseg.nn.layers import (
     MaxPool2d,
     ReLU,
     ResizeBilinear,
+    Scale,
 )
 from npseg.nn.loss import cross_entropy
 
@@ -40,5 +41,6 @@ __all__ = [
     "Node",
     "ReLU",
     "ResizeBilinear",
+    "Scale",
     "cross_entropy",
 ]
