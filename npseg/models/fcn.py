@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from npseg import checks
-from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, MaxPool2d, Node
+from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, MaxPool2d, Node, Scale
 from npseg.nn.graph import IMAGE
 
 STRIDES = (32, 16, 8)
@@ -26,6 +26,8 @@ SKIPS = {16: "pool4", 8: "pool3"}
 """The map at each stride that is scored and added, by VGG's names."""
 
 TRAIN_UPSAMPLING = ("all", "intermediate", "none")
+AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
+"""What the maps of these strides are multiplied by before they are scored, where all skips are trained at once."""
 SCORE = "score_fr"
 
 
@@ -38,6 +40,7 @@ def fcn(
     train_upsampling: str | None = None,
     last_kernel_size: int | None = None,
     skips: Mapping[int, str] = SKIPS,
+    at_once: bool = False,
     seed: int | None = None,
 ) -> Graph:
     """A segmentation network on top of a classification network.
@@ -56,6 +59,9 @@ def fcn(
         last_kernel_size: of the last upsampler; None is twice its factor or, where only that can align the maps, one
             less, as in the authors' FCN-AlexNet, 63 for 32.
         skips: names of the maps of stride 16 and 8.
+        at_once: scale the maps of `skips` (pool4 by 0.01, pool3 by 0.0001) before they are scored. A pool's values are
+            larger the earlier it comes; scaled, all skips learn at one rate from the beginning, as in the authors'
+            `voc-fcn8s-atonce`, and not one after another, each from the coarser network.
         seed: of the new layers' weights; None is the backbone's.
 
     Returns:
@@ -81,8 +87,11 @@ def fcn(
     train_upsampling = checks.choice(train_upsampling, "train_upsampling", TRAIN_UPSAMPLING)
     if last_kernel_size is not None:
         last_kernel_size = checks.integer(last_kernel_size, "last_kernel_size", at_least=stride)
+    if checks.flag(at_once, "at_once") and stride == 32:
+        raise ValueError("at_once scales the maps of skips, so it needs stride 16 or 8, got 32")
 
-    builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels)
+    scales = {skips[step]: scale for step, scale in AT_ONCE_SCALES.items() if step in skips} if at_once else {}
+    builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels, scales)
     map_name = builder.scored()
     if stride <= 16:
         map_name = builder.enlarged(map_name, "upscore2", 2, builder.skip(skips, 16))
@@ -114,6 +123,7 @@ class _Builder:
     classes: int
     form: str
     input_channels: int
+    scales: Mapping[str, float]
     upsamplers: list[str] = field(default_factory=list)
 
     def add(self, name: str, layer: Layer, *inputs: str) -> str:
@@ -176,7 +186,8 @@ class _Builder:
         together, and the enlarged map is the larger one, by the pools' rounding up.
         """
         name = _short(pool)
-        scored = self.score(pool, f"score_{name}")
+        source = self.add(f"scale_{name}", Scale(self.scales[pool]), pool) if pool in self.scales else pool
+        scored = self.score(source, f"score_{name}")
         maps = self.graph().coordinates()
         if maps[scored][0].offset < maps[coarse][0].offset:
             scored = self.cropped(scored, coarse, f"score_{name}c")

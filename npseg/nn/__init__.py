@@ -20,6 +20,7 @@ from npseg.nn.layers import (
     MaxUnpool2d,
     ReLU,
     ResizeBilinear,
+    Scale,
 )
 from npseg.nn.loss import cross_entropy
 
@@ -44,5 +45,6 @@ __all__ = [
     "Node",
     "ReLU",
     "ResizeBilinear",
+    "Scale",
     "cross_entropy",
 ]
