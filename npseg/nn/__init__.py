@@ -17,6 +17,7 @@ from npseg.nn.layers import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
 )
 from npseg.nn.loss import cross_entropy
@@ -39,6 +40,7 @@ __all__ = [
     "MaxPool2d",
     "Node",
     "ReLU",
+    "ReLU6",
     "ResizeBilinear",
     "cross_entropy",
 ]
