@@ -22,6 +22,7 @@ from npseg.nn import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
 )
 from npseg.nn.initialisation import INITIALISERS
@@ -36,6 +37,7 @@ CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
     (Linear(5, 3, bias=False), [(4, 5)]),
     (BatchNorm2d(3), [(2, 3, 4, 5)]),
     (ReLU(), [(2, 3, 4, 5)]),
+    (ReLU6(), [(2, 3, 4, 5)]),
     (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
     (MaxPool2d(2), [(1, 2, 5, 1)]),
     (AvgPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
