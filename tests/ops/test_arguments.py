@@ -368,6 +368,7 @@ def test_signatures_are_the_contracts():
         "relu": "(x)",
         "relu6": "(x)",
         "relu_backward": "(grad, y)",
+        "relu6_backward": "(grad, y)",
         "batch_norm2d": "(x, gamma, beta, running_mean, running_var, *, training, momentum=0.1, eps=1e-05)",
         "batch_norm2d_backward": "(grad, x, gamma, saved)",
         "local_response_norm": "(x, size, *, alpha=0.0001, beta=0.75, k=1.0)",
