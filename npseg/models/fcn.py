@@ -12,11 +12,14 @@ What is summed are *scored* maps (1x1 convolutions to one channel a class), cut 
 Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and the authors' released networks.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 
 from npseg import checks
-from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, Node
+from npseg.geometry import ceil_divide
+from npseg.nn import Add, AvgPool2d, Conv2d, ConvTranspose2d, Crop, Flatten, Graph, Layer, Linear, MaxPool2d, Node
 from npseg.nn.graph import IMAGE
+from npseg.nn.layers.layer import pair
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")
@@ -30,6 +33,7 @@ def fcn(
     stride: int = 8,
     *,
     form: str = "same",
+    skips: tuple[str, str] = ("pool4", "pool3"),
     train_upsampling: str | None = None,
     last_kernel_size: int | None = None,
     seed: int | None = None,
@@ -39,11 +43,13 @@ def fcn(
     Args:
         backbone: a graph up to its last hidden layer, such as `npseg.models.vgg` makes; or a classifier that
             `npseg.models.convolutionalise` converted, whose weights are kept, its score layer too where the classes
-            fit. It must have maps "pool4" and "pool3" where the stride needs them.
+            fit. It must have the maps of `skips` that the stride needs.
         classes: channels of the result.
         stride: 32, 16 or 8: pixels from one score to the next before the last enlargement.
-        form: "same" keeps sizes by padding (fc6 by 3), crops a surplus at the bottom and right, and fits small images;
+        form: "same" keeps sizes by padding (fc6 by 3, and what has a stride to a size rounded up), crops a surplus at
+            the bottom and right, and fits small images;
             "paper" pads conv1_1 by 100, leaves fc6 unpadded, and crops so that maps are aligned, as the authors did.
+        skips: the backbone's maps of stride 16 and 8; VGG's names where it is not told otherwise.
         train_upsampling: which of the bilinear upsamplers learn: "all" (the default of "same"), "intermediate" (all but
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
         last_kernel_size: of the last upsampler; None is twice its factor. The authors' FCN-AlexNet has 63 for 32.
@@ -77,10 +83,10 @@ def fcn(
     map_name = builder.scored()
     if stride <= 16:
         map_name = builder.enlarged(map_name, "upscore2", 2)
-        map_name = builder.joined(map_name, "pool4", stride * 2)
+        map_name = builder.joined(map_name, skips[0])
     if stride == 8:
-        map_name = builder.enlarged(map_name, "upscore_pool4", 2)
-        map_name = builder.joined(map_name, "pool3", stride * 2)
+        map_name = builder.enlarged(map_name, f"upscore_{skips[0]}", 2)
+        map_name = builder.joined(map_name, skips[1])
     map_name = builder.enlarged(map_name, "upscore" if stride == 32 else f"upscore{stride}", stride, last_kernel_size)
     builder.cropped(map_name, IMAGE, "score")
 
@@ -130,7 +136,7 @@ class _Builder:
         taps = 2 * factor if kernel_size is None else kernel_size
         return self.add(name, ConvTranspose2d(self.classes, self.classes, taps, factor, padding=padding), source)
 
-    def joined(self, coarse: str, pool: str, stride: int) -> str:
+    def joined(self, coarse: str, pool: str) -> str:
         """The scores of a pool's map added to the coarser scores, both on the same pixels.
 
         In the paper's form the pool's map is the larger one, because of the image's padding; in the other the enlarged
@@ -168,21 +174,55 @@ class _Builder:
 
 
 def _adapted(backbone: Graph, form: str) -> list[Node]:
-    """The backbone's layers with the form's padding in conv1_1 (or whichever convolution comes first) and in fc6."""
+    """The backbone's layers with the form's padding.
+
+    In the paper's form it is that of conv1_1 (or whichever convolution comes first) and of fc6; in the other that of
+    fc6 and of every layer that would round its size down, as the first of AlexNet does.
+    """
     nodes = list(backbone.nodes)
-    if form == "paper":
+    for node in nodes:
+        if isinstance(node.layer, (Flatten, Linear)):
+            raise ValueError(
+                f"backbone must be fully convolutional, but {node.name!r} is a {type(node.layer).__name__}; "
+                f"npseg.models.convolutionalise converts a classifier"
+            )
+    if form == "same":
+        nodes = [node if _rounds_up(node.layer) else _padded(node, "same") for node in nodes]
+    else:
         first = next(i for i, node in enumerate(nodes) if isinstance(node.layer, Conv2d))
         nodes[first] = _padded(nodes[first], 100)
     return [_padded(node, "same" if form == "same" else 0) if node.name == "fc6" else node for node in nodes]
 
 
+def _rounds_up(layer: Layer) -> bool:
+    """Whether the layer has no stride, or turns n pixels into ceil(n / stride), whatever n."""
+    if not isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)):
+        return True
+    kernel_size, strides = max(pair(layer.kernel_size)), pair(layer.stride or layer.kernel_size)
+    if strides == (1, 1):
+        return True
+    channels = layer.in_channels if isinstance(layer, Conv2d) else 1
+    return all(
+        layer.output_shape((channels, n, n))[1:] == tuple(ceil_divide(n, stride) for stride in strides)
+        for n in range(kernel_size, kernel_size + math.lcm(*strides))
+    )
+
+
 def _padded(node: Node, padding: int | str) -> Node:
-    if not isinstance(node.layer, Conv2d):
-        raise ValueError(
-            f"backbone must be fully convolutional, but {node.name!r} is a {type(node.layer).__name__}; "
-            f"npseg.models.convolutionalise converts a classifier"
-        )
+    assert isinstance(node.layer, (Conv2d, MaxPool2d, AvgPool2d))
     return replace(node, layer=replace(node.layer, padding=padding))
+
+
+def backbone_nodes(model: Graph) -> tuple[Node, ...]:
+    """The nodes of the network that an FCN was built on: all before its first scores.
+
+    Raises:
+        ValueError: the model is no FCN.
+    """
+    names = [node.name for node in model.nodes]
+    if SCORE not in names:
+        raise ValueError(f"model must be an FCN with a layer {SCORE!r}, got {names}")
+    return model.nodes[: names.index(SCORE)]
 
 
 def initialise_from(model: Graph, other: Graph) -> list[str]:

@@ -36,6 +36,7 @@ CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
     (Linear(5, 3), [(4, 5)]),
     (Linear(5, 3, bias=False), [(4, 5)]),
     (BatchNorm2d(3), [(2, 3, 4, 5)]),
+    (BatchNorm2d(3, fixed=True), [(2, 3, 4, 5)]),
     (ReLU(), [(2, 3, 4, 5)]),
     (ReLU6(), [(2, 3, 4, 5)]),
     (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
