@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from npseg.cli import networks
 from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, open_data
 from npseg.flags.training import (
     COMMON_DEFAULTS,
@@ -19,7 +20,6 @@ from npseg.flags.training import (
 )
 
 if TYPE_CHECKING:
-    from npseg.nn.graph import Graph
     from npseg.training.run import Run
 
 
@@ -49,7 +49,8 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.samples import cached, median_frequency_weights
     from npseg.training.settings import Settings
 
-    chosen = _with_defaults(given)
+    network = networks.describe(given)
+    chosen = {"backbone_rate": networks.backbone_rate(network)} | _with_defaults(given)
     folder = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
@@ -58,9 +59,9 @@ def _start(given: Mapping[str, Any]) -> "Run":
     if chosen.get("class_weights") == "median":
         chosen["class_weights"] = tuple(median_frequency_weights(training))
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
-    network = {name: chosen[name] for name in NETWORK_DEFAULTS} | {"init_from": chosen.get("init_from")}
-    model = _build_network(len(training.classes), network, settings.seed)
-    return Run.start(folder, model, training, validation, settings, {"network": network})
+    model = networks.build(len(training.classes), network, settings.seed)
+    normalise = networks.normalisation(network)
+    return Run.start(folder, model, training, validation, settings, {"network": network}, normalise)
 
 
 def _resume(given: Mapping[str, Any]) -> "Run":
@@ -90,23 +91,6 @@ def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
                 raise UsageError(f"{flag_of(name)} has no meaning with {flag} {choice}")
         chosen = defaults[choice] | chosen
     return {"validate_every": max(1, chosen["steps"] // 10)} | chosen
-
-
-def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
-    """The FCN that the flags describe."""
-    from npseg.models import fcn, initialise_from, load, vgg
-    from npseg.training import checkpoints
-
-    model = fcn(
-        vgg(network["widths"], network["depths"], network["fc6"], dropout=network["dropout"], seed=seed),
-        classes,
-        network["stride"],
-        form=network["form"],
-        train_upsampling=network["train_upsampling"],
-    )
-    if network["init_from"] is not None:
-        initialise_from(model, load(checkpoints.locate(Path(network["init_from"]))))
-    return model
 
 
 def _fresh_folder(data: str, stride: int) -> Path:
