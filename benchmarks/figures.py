@@ -138,3 +138,36 @@ def _line_of(number: int) -> Line2D:
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=140))
+
+
+def learning_curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    """Training loss and validated mean IU against the step: a colour for each start, a line style for each seed.
+
+    Args:
+        logs: the records of each run, by names such as "pretrained, seed 0".
+        path: the PNG file.
+    """
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    loss, mean_iu = figure.subplots(1, 2)
+    starts, seeds = (list(dict.fromkeys(name.split(", ")[part] for name in logs)) for part in (0, 1))
+    for name, records in logs.items():
+        start, seed = name.split(", ")
+        colour, marker = LINE_COLOURS[starts.index(start)], MARKERS[starts.index(start)]
+        style = {"color": colour, "linestyle": ("-", "--", ":")[seeds.index(seed) % 3]}
+        losses = np.array([record["loss"] for record in records])
+        window = min(20, len(losses))
+        loss.plot(np.arange(window, len(losses) + 1), np.convolve(losses, np.ones(window) / window, "valid"), **style)
+        validated = [record for record in records if "val" in record]
+        found = [100 * record["val"]["mean_iu"] for record in validated]
+        mean_iu.plot([record["step"] for record in validated], found, marker=marker, markersize=4, label=name, **style)
+    habit = validated[-1]["val"]["baselines"]["position"]
+    if habit is not None:
+        label = "most frequent class of each position"
+        mean_iu.axhline(100 * habit["mean_iu"], color="0.5", linewidth=1, linestyle="-.", label=label)
+    loss.set(title=f"Training loss, mean of {window} steps", xlabel="step", ylim=(0, None))
+    mean_iu.set(title="Mean IU on the validation images, in per cent", xlabel="step", ylim=(0, None))
+    mean_iu.legend(frameon=False, fontsize=8)
+    for axes in (loss, mean_iu):
+        axes.grid(color="0.9")
+        axes.spines[["top", "right"]].set_visible(False)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))

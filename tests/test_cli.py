@@ -154,7 +154,7 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
         "--steps 2 --validate-every 2 --checkpoint-every 1 --seed 3 --engine sparse --batch-size 2 --no-flip "
         "--scale 0.9 1.1 --crop 9 8 --stride 32 --widths 1 2 3 4 5 --depths 1 2 1 1 2 --fc6 6 --dropout 0.25 "
         "--form same --train-upsampling none --optimizer sgd --learning-rate 0.02 --momentum 0.5 --weight-decay 0.001 "
-        "--schedule step --decay-every 1 --decay-factor 0.5 --loss sum --class-weights 1 2 0.5"
+        "--backbone-rate 0.5 --schedule step --decay-every 1 --decay-factor 0.5 --loss sum --class-weights 1 2 0.5"
     )
     assert cli.main(["train", "--data", str(folder), "--output", str(output), *flags.split()]) == 0
     config = json.loads((output / "config.json").read_text())
@@ -164,6 +164,7 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
         "seed": 3,
         "optimizer": "sgd",
         "learning_rate": 0.02,
+        "backbone_rate": 0.5,
         "momentum": 0.5,
         "weight_decay": 0.001,
         "schedule": "step",
@@ -181,6 +182,7 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
         "winograd": None,
     }
     assert config["network"] == {
+        "architecture": "fcn",
         "stride": 32,
         "widths": [1, 2, 3, 4, 5],
         "depths": [1, 2, 1, 1, 2],

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from npseg.cli import networks
 from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, fresh_folder, open_data
 from npseg.flags.training import (
     ARCHITECTURE_DEFAULTS,
@@ -20,11 +21,7 @@ from npseg.flags.training import (
 )
 
 if TYPE_CHECKING:
-    from npseg.nn.graph import Graph
     from npseg.training.run import Run
-
-PROPORTIONS = ("widths", "depths", "fc6", "dropout")
-"""Flags of the network that are fields of `npseg.models.Proportions`."""
 
 
 def train(options: argparse.Namespace) -> int:
@@ -54,6 +51,8 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.settings import Settings
 
     chosen = _with_defaults(given)
+    network = networks.describe(chosen, given)
+    chosen = {"backbone_rate": networks.backbone_rate(network)} | chosen
     folder = chosen.get("output") or _fresh_folder(chosen)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
@@ -62,10 +61,9 @@ def _start(given: Mapping[str, Any]) -> "Run":
     if chosen.get("class_weights") == "median":
         chosen["class_weights"] = tuple(median_frequency_weights(training))
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
-    names = [*NETWORK_DEFAULTS, *ARCHITECTURE_DEFAULTS[chosen["architecture"]]]
-    network = {name: chosen[name] for name in names} | {"init_from": chosen.get("init_from")}
-    model = _build_network(len(training.classes), network, settings.seed)
-    return Run.start(folder, model, training, validation, settings, {"network": network})
+    model = networks.build(len(training.classes), network, settings.seed)
+    normalise = networks.normalisation(network)
+    return Run.start(folder, model, training, validation, settings, {"network": network}, normalise)
 
 
 def _resume(given: Mapping[str, Any]) -> "Run":
@@ -96,27 +94,6 @@ def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
                 raise UsageError(f"{flag_of(name)} has no meaning with {flag} {choice}")
         chosen = defaults[choice] | chosen
     return {"validate_every": max(1, chosen["steps"] // 10)} | chosen
-
-
-def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
-    """The network that the flags describe."""
-    from npseg.models import Proportions, fcn, initialise_from, load, system, vgg
-    from npseg.training import checkpoints
-
-    if network["architecture"] == "fcn":
-        model = fcn(
-            vgg(network["widths"], network["depths"], network["fc6"], dropout=network["dropout"], seed=seed),
-            classes,
-            network["stride"],
-            form=network["form"],
-            train_upsampling=network["train_upsampling"],
-        )
-    else:
-        proportions = Proportions(**{name: network[name] for name in PROPORTIONS if name in network})
-        model = system(network["architecture"], classes, proportions, seed=seed)
-    if network["init_from"] is not None:
-        initialise_from(model, load(checkpoints.locate(Path(network["init_from"]))))
-    return model
 
 
 def _fresh_folder(chosen: Mapping[str, Any]) -> Path:

@@ -6,7 +6,15 @@ from typing import Any
 from npseg import checks
 from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR, Dataset, Sample
 from npseg.data.folder import ImageFolder
-from npseg.data.pictures import overlay, paint, read_image, read_label_map, write_image, write_label_map
+from npseg.data.pictures import (
+    classifier_view,
+    overlay,
+    paint,
+    read_image,
+    read_label_map,
+    write_image,
+    write_label_map,
+)
 from npseg.data.shapes import Shapes
 from npseg.data.transforms import Compose, Normalise, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
 
@@ -23,6 +31,7 @@ __all__ = [
     "Sample",
     "Shapes",
     "Transform",
+    "classifier_view",
     "open_dataset",
     "overlay",
     "paint",

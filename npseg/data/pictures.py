@@ -76,6 +76,31 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         return np.array(upright.convert("RGB"))
 
 
+def classifier_view(image: NDArray[np.uint8], size: tuple[int, int], share: float = 0.875) -> NDArray[np.uint8]:
+    """The middle of a photograph at the size that a classifier was made for, as classifiers are tested on ImageNet.
+
+    Args:
+        image: uint8 (H, W, 3).
+        size: (height, width) of the result.
+        share: how much of the photograph the middle is, along the axis that limits it; 224 of 256 is usual.
+
+    Returns:
+        uint8 (*size, 3), interpolated bicubically.
+
+    Raises:
+        TypeError, ValueError: an argument is not of this form.
+    """
+    image = rgb_image(image, "image")
+    height, width = checks.size(size, "size")
+    share = checks.number(share, "share", at_least=0.0)
+    if not 0 < share <= 1:
+        raise ValueError(f"share must be above 0 and at most 1, got {share}")
+    pixels = share * min(image.shape[0] / height, image.shape[1] / width)  # of the photograph for one of the result
+    top, left = (image.shape[0] - pixels * height) / 2, (image.shape[1] - pixels * width) / 2
+    box = (left, top, left + pixels * width, top + pixels * height)
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
+
+
 def read_label_map(path: str | os.PathLike[str], classes: int) -> NDArray[np.uint8]:
     """Read a label map: a palette or grey PNG whose bytes are the class ids, 255 = void.
 

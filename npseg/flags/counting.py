@@ -41,7 +41,10 @@ def _add_summary(parser: argparse.ArgumentParser) -> None:
         help="vgg16, alexnet, googlenet, fcn8s, ... (an unknown name lists all), a run's folder or an .npz file",
     )
     parser.add_argument(
-        "--backbone", metavar="NAME", help="what an FCN is built on: vgg11 ... vgg19 or caffenet (default: vgg16)"
+        "--backbone",
+        metavar="NAME",
+        help="what an FCN is built on: vgg11 ... vgg19, alexnet, caffenet, googlenet, mobilenet-v1 or "
+        "efficientnet-lite0 (default: vgg16)",
     )
     parser.add_argument(
         "--input-size",
@@ -54,7 +57,11 @@ def _add_summary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", type=positive, metavar="N", help="how many (default: 1000 of a classifier, 21 of the others)"
     )
-    parser.add_argument("--form", choices=("same", "paper"), help="of an FCN, as in npseg train (default: paper)")
+    parser.add_argument(
+        "--form",
+        choices=("same", "paper"),
+        help="of an FCN, as in npseg train (default: paper where the backbone has it)",
+    )
     parser.add_argument(
         "--convention",
         choices=CONVENTIONS,

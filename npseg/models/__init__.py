@@ -1,9 +1,11 @@
 """Networks by function and by name: the classifiers of the field, and the segmentation networks built on them."""
 
 from npseg.models.alexnet import alexnet, caffenet, caffenet_encoder, fcn_alexnet
+from npseg.models.backbones import BACKBONES, encoder, fcn_on
 from npseg.models.context import context_module, dilation8
 from npseg.models.convolutionalise import convolutionalise
 from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
+from npseg.models.efficientnet import efficientnet_lite0
 from npseg.models.fcn import fcn, initialise_from
 from npseg.models.files import load, save
 from npseg.models.googlenet import fcn_googlenet, googlenet, googlenet_encoder
@@ -14,6 +16,7 @@ from npseg.models.systems import SYSTEMS, Proportions, system
 from npseg.models.vgg import vgg, vgg_classifier
 
 __all__ = [
+    "BACKBONES",
     "NAMES",
     "SYSTEMS",
     "Proportions",
@@ -26,9 +29,12 @@ __all__ = [
     "deeplab_largefov",
     "deeplab_pyramid",
     "dilation8",
+    "efficientnet_lite0",
+    "encoder",
     "fcn",
     "fcn_alexnet",
     "fcn_googlenet",
+    "fcn_on",
     "googlenet",
     "googlenet_encoder",
     "initialise_from",

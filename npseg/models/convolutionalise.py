@@ -5,7 +5,7 @@ import numpy as np
 from npseg import checks
 from npseg.geometry import Padding
 from npseg.models.fcn import SCORE
-from npseg.nn import Conv2d, Flatten, Graph, Linear, Node
+from npseg.nn import Conv2d, Flatten, GlobalAvgPool2d, Graph, Linear, Node
 
 
 def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
@@ -14,10 +14,14 @@ def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
         linear(x.flatten()) = conv2d(x, weight.reshape(C_out, C, H, W))      for a map x (C, H, W)
 
     The first dense layer becomes a convolution as large as the map that it saw, the others become 1x1 convolutions; the
-    numbers in the weights stay the same, and flattening order is (C, H, W).
+    numbers in the weights stay the same, and flattening order is (C, H, W). Where the classifier takes a global average
+    before it flattens, the average is left out, and the mean over all places is the classifier's score:
+
+        linear(mean over places of x) = mean over places of conv2d(x, weight.reshape(C_out, C, 1, 1))
 
     Args:
-        classifier: convolutions, one `Flatten`, and `Linear` layers, as `npseg.models.vgg_classifier` makes it.
+        classifier: convolutions, one `Flatten`, and `Linear` layers, as `npseg.models.vgg_classifier` makes it, or
+            `npseg.models.mobilenet_v1`.
         padding: of the first dense layer's convolution. With 0, an image of the classifier's size gives a 1x1 map that
             equals the classifier's scores; with "same", entry ((K_h - 1) // 2, (K_w - 1) // 2) of a larger map does.
 
@@ -28,8 +32,21 @@ def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
     Raises:
         TypeError, ValueError: the classifier is not of this form.
 
-    Source: Long, Shelhamer, Darrell (2015), section 3.1; "net surgery" in Caffe.
+    Source: Long, Shelhamer, Darrell (2015), section 3.1; "net surgery" in Caffe. The average's scores by place are the
+    "class activation maps" of Zhou et al. (2016).
     """
+    nodes, renamed = convolutional_nodes(classifier, padding)
+    network = Graph(nodes, input_channels=classifier.input_channels, seed=classifier.seed, dtype=classifier.dtype)
+    targets = network.parameters | network.buffers
+    for name, value in (classifier.parameters | classifier.buffers).items():
+        layer_name, key = name.rsplit(".", 1)
+        target = targets[f"{renamed.get(layer_name, layer_name)}.{key}"]
+        np.copyto(target, value.reshape(target.shape))
+    return network
+
+
+def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[Node], dict[str, str]]:
+    """The nodes of `convolutionalise`, without any weights, and the new names of those that got others."""
     if not isinstance(classifier, Graph):
         raise TypeError(f"classifier must be a Graph, got {checks.describe(classifier)}")
     flattened = next((node for node in classifier.nodes if isinstance(node.layer, Flatten)), None)
@@ -38,23 +55,19 @@ def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
             "classifier must flatten its map and end in a fully connected layer, "
             f"got {[f'{node.name}: {type(node.layer).__name__}' for node in classifier.nodes]}"
         )
+    average = classifier.node(flattened.inputs[0])
+    left_out = [average, flattened] if isinstance(average.layer, GlobalAvgPool2d) else [flattened]
+    first_dense = next(node for node in classifier.nodes if isinstance(node.layer, Linear))
+    renamed = {node.name: left_out[0].inputs[0] for node in left_out} | {classifier.nodes[-1].name: SCORE}
     nodes = []
-    renamed = {flattened.name: flattened.inputs[0], classifier.nodes[-1].name: SCORE}
     for node in classifier.nodes:
-        if node is flattened:
-            continue
-        layer = node.layer
-        if isinstance(layer, Linear):
-            layer = _as_convolution(layer, flattened, node.inputs[0] == flattened.name, padding)
-        inputs = tuple(renamed.get(name, name) for name in node.inputs)
-        nodes.append(Node(renamed.get(node.name, node.name), layer, inputs))
-
-    network = Graph(nodes, input_channels=classifier.input_channels, seed=classifier.seed, dtype=classifier.dtype)
-    for name, value in classifier.parameters.items():
-        layer_name, key = name.rsplit(".", 1)
-        target = network.parameters[f"{renamed.get(layer_name, layer_name)}.{key}"]
-        np.copyto(target, value.reshape(target.shape))
-    return network
+        if node not in left_out:
+            layer = node.layer
+            if isinstance(layer, Linear):
+                layer = _as_convolution(layer, flattened, node is first_dense, padding)
+            inputs = tuple(renamed.get(name, name) for name in node.inputs)
+            nodes.append(Node(renamed.get(node.name, node.name), layer, inputs))
+    return nodes, renamed
 
 
 def _as_convolution(layer: Linear, flattened: Node, is_first: bool, padding: Padding) -> Conv2d:
@@ -62,5 +75,6 @@ def _as_convolution(layer: Linear, flattened: Node, is_first: bool, padding: Pad
     assert isinstance(flattened.layer, Flatten)
     channels, height, width = flattened.layer.shape
     if is_first:
-        return Conv2d(channels, layer.out_features, (height, width), padding=padding, bias=layer.bias)
+        kernel_size = height if height == width else (height, width)
+        return Conv2d(channels, layer.out_features, kernel_size, padding=padding, bias=layer.bias)
     return Conv2d(layer.in_features, layer.out_features, 1, bias=layer.bias)

@@ -12,13 +12,29 @@ What is summed are *scored* maps (1x1 convolutions to one channel a class), cut 
 Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and the authors' released networks.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from npseg import checks
-from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, MaxPool2d, Node, Scale
+from npseg.geometry import AffineMap, Size, ceil_divide
+from npseg.nn import (
+    Add,
+    AvgPool2d,
+    Conv2d,
+    ConvTranspose2d,
+    Crop,
+    Flatten,
+    Graph,
+    Layer,
+    Linear,
+    MaxPool2d,
+    Node,
+    Scale,
+)
 from npseg.nn.graph import IMAGE
+from npseg.nn.layers.layer import pair
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")
@@ -29,6 +45,9 @@ TRAIN_UPSAMPLING = ("all", "intermediate", "none")
 AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
 """What the maps of these strides are multiplied by before they are scored, where all skips are trained at once."""
 SCORE = "score_fr"
+
+ANY_SIZE: Size = (256, 256)
+"""Of an image that is large enough for every form. Where it matters, alignment is exact for such multiples of 32."""
 
 
 def fcn(
@@ -51,9 +70,9 @@ def fcn(
             fit. It must have the maps that `skips` names where the stride needs them.
         classes: channels of the result.
         stride: 32, 16 or 8: pixels from one score to the next before the last enlargement.
-        form: "same" keeps sizes by padding (fc6 by 3, overlapping pools by half their window), crops a surplus at the
-            bottom and right, and fits small images; "paper" pads conv1_1 by 100, leaves fc6 unpadded, and crops so that
-            maps are aligned, as the authors did.
+        form: "same" keeps sizes by padding (fc6 by 3, and what has a stride so that sizes are rounded up), crops a
+            surplus at the bottom and right, and fits small images; "paper" pads conv1_1 by 100, leaves fc6 unpadded,
+            and crops so that maps are aligned, as the authors did.
         train_upsampling: which of the bilinear upsamplers learn: "all" (the default of "same"), "intermediate" (all but
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
         last_kernel_size: of the last upsampler; None is twice its factor or, where only that can align the maps, one
@@ -174,7 +193,7 @@ class _Builder:
 
         Windows of even size, as VGG's pools, put a map between the pixels of the one before, those of odd size on them.
         """
-        maps = self.graph().coordinates()
+        maps = self.coordinates()
         (there, _), (here, _) = maps[reference], maps[source]
         distance = (here.offset - there.offset) / here.scale * factor - Fraction(factor * 2 - 1, 2)
         return 2 * factor if distance.denominator == 1 else 2 * factor - 1
@@ -188,7 +207,7 @@ class _Builder:
         name = _short(pool)
         source = self.add(f"scale_{name}", Scale(self.scales[pool]), pool) if pool in self.scales else pool
         scored = self.score(source, f"score_{name}")
-        maps = self.graph().coordinates()
+        maps = self.coordinates()
         if maps[scored][0].offset < maps[coarse][0].offset:
             scored = self.cropped(scored, coarse, f"score_{name}c")
         else:
@@ -201,7 +220,7 @@ class _Builder:
 
     def offset(self, source: str, reference: str) -> int | tuple[int, int]:
         """How many pixels of a map lie before the reference's first."""
-        maps = self.graph().coordinates()
+        maps = self.coordinates()
         rows, columns = (a.crop_to(b) for a, b in zip(maps[source], maps[reference], strict=True))
         return rows if rows == columns else (rows, columns)
 
@@ -211,21 +230,37 @@ class _Builder:
         return [f"{name}.weight" for name in kept]
 
     def channels(self, name: str) -> int:
-        """Channels of a map, whatever the image's size; this one is large enough for every form."""
-        return self.graph().shapes((256, 256))[name][0]
+        """Channels of a map, whatever the image's size."""
+        return self.graph().shapes(ANY_SIZE)[name][0]
+
+    def coordinates(self) -> dict[str, tuple[AffineMap, AffineMap]]:
+        """Where the pixels of every map lie; only layers padded to "same" at a stride move them with the size."""
+        return self.graph().coordinates(ANY_SIZE)
 
     def graph(self) -> Graph:
         return Graph(self.nodes, input_channels=self.input_channels)
 
 
 def _adapted(backbone: Graph, form: str) -> list[Node]:
-    """The backbone with the form's padding in conv1_1 (or whichever convolution comes first), in pools and in fc6."""
+    """The backbone's layers with the form's padding.
+
+    In the paper's form it is that of conv1_1 (or whichever convolution comes first) and of fc6, and of what pads to
+    "same" at a stride; in the other that of fc6 and of every layer that would round its size down, as the first of
+    AlexNet does.
+    """
     nodes = list(backbone.nodes)
-    if form == "paper":
+    for node in nodes:
+        if isinstance(node.layer, (Flatten, Linear)):
+            raise ValueError(
+                f"backbone must be fully convolutional, but {node.name!r} is a {type(node.layer).__name__}; "
+                f"npseg.models.convolutionalise converts a classifier"
+            )
+    if form == "same":
+        nodes = [node if _rounds_up(node.layer) else _padded_by_half(node) for node in nodes]
+    else:
         first = next(i for i, node in enumerate(nodes) if isinstance(node.layer, Conv2d))
         nodes[first] = _padded(nodes[first], 100)
-    else:
-        nodes = [_pool_that_keeps(node) for node in nodes]
+        nodes = [_padded_by_half(node) if _moves(node.layer) else node for node in nodes]
     return [_padded(node, "same" if form == "same" else 0) if node.name == "fc6" else node for node in nodes]
 
 
@@ -234,22 +269,52 @@ def _short(pool: str) -> str:
     return pool.split("/")[0]
 
 
-def _pool_that_keeps(node: Node) -> Node:
-    """An overlapping pool padded by half its window, so that the border's pixels keep a place; others as they are."""
-    pool = node.layer
-    if isinstance(pool, MaxPool2d) and pool.padding == 0 and isinstance(pool.kernel_size, int):
-        overlaps = isinstance(pool.stride, int) and pool.stride < pool.kernel_size
-        return replace(node, layer=replace(pool, padding=(pool.kernel_size - 1) // 2)) if overlaps else node
-    return node
+def _rounds_up(layer: Layer) -> bool:
+    """Whether the layer has no stride, or turns n pixels into ceil(n / stride), whatever n."""
+    if not isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d)):
+        return True
+    kernel_size, strides = max(pair(layer.kernel_size)), pair(layer.stride or layer.kernel_size)
+    if strides == (1, 1):
+        return True
+    channels = layer.in_channels if isinstance(layer, Conv2d) else 1
+    return all(
+        layer.output_shape((channels, n, n))[1:] == tuple(ceil_divide(n, stride) for stride in strides)
+        for n in range(kernel_size, kernel_size + math.lcm(*strides))
+    )
+
+
+def _moves(layer: Layer) -> bool:
+    """Whether the layer's padding, and with it the place of its pixels, depends on the size of its map."""
+    return (
+        isinstance(layer, (Conv2d, MaxPool2d, AvgPool2d))
+        and layer.padding == "same"
+        and pair(layer.stride or layer.kernel_size) != (1, 1)
+    )
+
+
+def _padded_by_half(node: Node) -> Node:
+    """Padded by half the window on each side, so that n pixels become ceil(n / stride) and always lie at one place."""
+    assert isinstance(node.layer, (Conv2d, MaxPool2d, AvgPool2d))
+    half = {(taps - 1) // 2 for taps in pair(node.layer.kernel_size)}
+    layer = node.layer if isinstance(node.layer, Conv2d) else replace(node.layer, ceil_mode=False)
+    return _padded(replace(node, layer=layer), half.pop() if len(half) == 1 else "same")
 
 
 def _padded(node: Node, padding: int | str) -> Node:
-    if not isinstance(node.layer, Conv2d):
-        raise ValueError(
-            f"backbone must be fully convolutional, but {node.name!r} is a {type(node.layer).__name__}; "
-            f"npseg.models.convolutionalise converts a classifier"
-        )
+    assert isinstance(node.layer, (Conv2d, MaxPool2d, AvgPool2d))
     return replace(node, layer=replace(node.layer, padding=padding))
+
+
+def backbone_nodes(model: Graph) -> tuple[Node, ...]:
+    """The nodes of the network that an FCN was built on: all before its first scores.
+
+    Raises:
+        ValueError: the model is no FCN.
+    """
+    names = [node.name for node in model.nodes]
+    if SCORE not in names:
+        raise ValueError(f"model must be an FCN with a layer {SCORE!r}, got {names}")
+    return model.nodes[: names.index(SCORE)]
 
 
 def initialise_from(model: Graph, other: Graph) -> list[str]:

@@ -2,48 +2,24 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from npseg import checks
 from npseg.geometry import Size
-from npseg.models.alexnet import alexnet, caffenet, caffenet_encoder
+from npseg.models.backbones import BACKBONES, IMAGENET, IMAGENET_CLASSES, fcn_on
 from npseg.models.context import context_module, dilation8
 from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
-from npseg.models.fcn import FORMS, fcn
-from npseg.models.googlenet import SKIPS as GOOGLENET_SKIPS
-from npseg.models.googlenet import googlenet, googlenet_encoder
-from npseg.models.mobilenet import mobilenet_v1
+from npseg.models.fcn import FORMS
 from npseg.models.segnet import deconvnet, segnet
-from npseg.models.vgg import VGG16_WIDTHS, VGG_DEPTHS, vgg, vgg_classifier
 from npseg.nn import Graph
 
-HIDDEN = 4096
-IMAGENET: Size = (224, 224)
-IMAGENET_CLASSES = 1000
 VOC_CLASSES = 21
 CAMVID_CLASSES = 11
-
-BACKBONES: dict[str, Callable[[], Graph]] = {
-    **{name: partial(vgg, VGG16_WIDTHS, depths, HIDDEN) for name, depths in VGG_DEPTHS.items()},
-    "caffenet": caffenet_encoder,
-    "googlenet": googlenet_encoder,
-}
-"""What FCNs can be built on."""
 
 AT_ONCE = "fcn8s-atonce"
 FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, AT_ONCE: 8}
 
-
-def _vgg_classifier(name: str, classes: int) -> Graph:
-    return vgg_classifier(VGG16_WIDTHS, VGG_DEPTHS[name], HIDDEN, classes, IMAGENET)
-
-
-_OTHERS: dict[str, tuple[Callable[[int], Graph], int, Size]] = {
-    **{name: (partial(_vgg_classifier, name), IMAGENET_CLASSES, IMAGENET) for name in VGG_DEPTHS},
-    "alexnet": (alexnet, IMAGENET_CLASSES, IMAGENET),
-    "caffenet": (caffenet, IMAGENET_CLASSES, (227, 227)),
-    "googlenet": (googlenet, IMAGENET_CLASSES, IMAGENET),
-    "mobilenet-v1": (mobilenet_v1, IMAGENET_CLASSES, IMAGENET),
+_OTHERS: dict[str, tuple[Callable[..., Graph], int, Size]] = {
+    **{name: (backbone.classifier, IMAGENET_CLASSES, backbone.size) for name, backbone in BACKBONES.items()},
     "deeplab-largefov": (deeplab_largefov, VOC_CLASSES, (321, 321)),
     "deeplab-pyramid": (deeplab_pyramid, VOC_CLASSES, (513, 513)),
     "segnet": (segnet, CAMVID_CLASSES, (360, 480)),
@@ -65,7 +41,7 @@ def named(
 
     Args:
         name: one of `NAMES`.
-        backbone: of an FCN: one of `BACKBONES`; None is "vgg16".
+        backbone: of an FCN: one of `npseg.models.BACKBONES`; None is "vgg16".
         classes: None is 1000 for a classifier, 11 for SegNet, 21 for the others.
         form: of an FCN, "same" or "paper"; None is "paper".
 
@@ -85,21 +61,10 @@ def named(
     if name in FCN_STRIDES:
         built_on = checks.choice("vgg16" if backbone is None else backbone, "backbone", tuple(BACKBONES))
         form = checks.choice("paper" if form is None else form, "form", FORMS)
-        return _fcn(name, built_on, VOC_CLASSES if classes is None else classes, form), (500, 500)
+        classes = VOC_CLASSES if classes is None else classes
+        return fcn_on(built_on, classes, FCN_STRIDES[name], form=form, at_once=name == AT_ONCE), (500, 500)
     for argument, value in (("backbone", backbone), ("form", form)):
         if value is not None:
             raise ValueError(f"{argument} has a meaning for {tuple(FCN_STRIDES)} alone, got {value!r} for {name!r}")
     build, published, size = _OTHERS[name]
     return build(published if classes is None else classes), size
-
-
-def _fcn(name: str, backbone: str, classes: int, form: str) -> Graph:
-    """On CaffeNet, which loses pixels at the border, there is only the paper's form, whose upsampler has 63 taps."""
-    stride, options = FCN_STRIDES[name], dict[str, Any](at_once=name == AT_ONCE)
-    if backbone == "googlenet":
-        options["skips"] = GOOGLENET_SKIPS
-    if backbone == "caffenet":
-        if form != "paper" or stride != 32:
-            raise ValueError(f'backbone "caffenet" needs stride 32 and form "paper", got {stride} and {form!r}')
-        options["last_kernel_size"] = 63
-    return fcn(BACKBONES[backbone](), classes, stride, form=form, **options)

@@ -19,6 +19,7 @@ from npseg.nn.layers import (
     MaxPool2d,
     MaxUnpool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
     Scale,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "MaxUnpool2d",
     "Node",
     "ReLU",
+    "ReLU6",
     "ResizeBilinear",
     "Scale",
     "cross_entropy",

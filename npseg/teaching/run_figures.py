@@ -29,6 +29,8 @@ METRICS = {
 """Key in the log, name, colour and marker. The colours are Okabe and Ito's, which colour-blind readers can tell apart;
 the markers tell the lines apart without colour."""
 
+PREDICTED = ("prediction",)
+
 BASELINES = {
     "majority": ("mean IU of the most frequent class", ":"),
     "position": ("mean IU of the most frequent class\nof each position", "--"),
@@ -53,21 +55,24 @@ def curves(records: Sequence[Mapping[str, Any]], path: str | os.PathLike[str]) -
 
 
 def predictions(
-    samples: Sequence[tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]],
+    samples: Sequence[tuple[NDArray[Any], ...]],
     classes: Sequence[str],
     colors: NDArray[np.uint8],
     path: str | os.PathLike[str],
     *,
+    names: Sequence[str] = PREDICTED,
     void_name: str = "void",
     void_color: tuple[int, int, int] = VOID_COLOR,
 ) -> None:
     """Draw images beside their label maps and predictions, a row for each sample, with a legend, as a PNG.
 
     Args:
-        samples: image uint8 (H, W, 3), label map (H, W), predicted label map (H, W); sizes may differ between samples.
+        samples: image uint8 (H, W, 3), label map (H, W), and a predicted label map (H, W) for each of `names`; sizes
+            may differ between samples.
         classes: the names of the C classes, by id.
         colors: uint8 (C, 3), their colours.
         path: the PNG file; its folder must exist.
+        names: of what predicted, as the columns' titles.
         void_name, void_color: of the pixels with id 255; in the legend only where there are any.
 
     Raises:
@@ -76,7 +81,7 @@ def predictions(
     """
     if not samples:
         raise ValueError("samples must hold at least one image, got none")
-    write_png(_predictions_figure(samples, classes, colors, void_name, void_color), path)
+    write_png(_predictions_figure(samples, classes, colors, void_name, void_color, names), path)
 
 
 def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Picture:
@@ -152,23 +157,25 @@ def _latest_mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64
 
 
 def _predictions_figure(
-    samples: Sequence[tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]],
+    samples: Sequence[tuple[NDArray[Any], ...]],
     classes: Sequence[str],
     colors: NDArray[np.uint8],
     void_name: str,
     void_color: tuple[int, int, int],
+    names: Sequence[str] = PREDICTED,
 ) -> Picture:
-    """A grid of image, truth and prediction, and the legend below."""
-    maps = (labels for _, *both in samples for labels in both)
+    """A grid of image, truth and predictions, and the legend below."""
+    maps = (labels for _, *others in samples for labels in others)
     entries = legend_entries(classes, colors, maps, void_name, void_color)
-    heights = [WIDTH / 3 * _shown_ratio(image) for image, _, _ in samples]
+    columns = ("image", "truth", *names)
+    heights = [WIDTH / len(columns) * _shown_ratio(image) for image, *_ in samples]
     figure = Picture(figsize=(WIDTH, sum(heights) + legend_height(entries, WIDTH)), layout="constrained")
-    grid = figure.subplots(len(samples), 3, squeeze=False, height_ratios=heights)
-    for row, (image, labels, predicted) in zip(grid, samples, strict=True):
+    grid = figure.subplots(len(samples), len(columns), squeeze=False, height_ratios=heights)
+    for row, (image, *others) in zip(grid, samples, strict=True):
         row[0].imshow(image)
-        row[1].imshow(paint(labels, colors, void_color), interpolation="nearest")
-        row[2].imshow(paint(predicted, colors, void_color), interpolation="nearest")
-    for axes, title in zip(grid[0], ("image", "truth", "prediction"), strict=True):
+        for axes, labels in zip(row[1:], others, strict=True):
+            axes.imshow(paint(labels, colors, void_color), interpolation="nearest")
+    for axes, title in zip(grid[0], columns, strict=True):
         axes.set_title(title)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])

@@ -4,9 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from npseg.models.fcn import backbone_nodes
+from npseg.nn.graph import Graph
 from npseg.nn.loss import cross_entropy
 from npseg.training.batches import Batches
 from npseg.training.checkpoints import TrainingState
+from npseg.training.settings import Settings
 
 Record = dict[str, Any]
 """What one step leaves in the log: `step`, `loss`, `learning_rate`, after a validation `val`."""
@@ -42,6 +45,19 @@ def training_step(state: TrainingState, batches: Batches) -> Record:
     if not np.isfinite(loss):
         raise DivergedError(f"step {state.step}: the loss is {loss}; try a lower learning rate")
     gradients = model.backward(grad_logits, saved)
-    for name in state.optimiser.update(model.parameters, gradients, learning_rate):
+    scales = rate_scales(model, settings)
+    for name in state.optimiser.update(model.parameters, gradients, learning_rate, scales):
         raise DivergedError(f"step {state.step}: {name} is no longer finite; try a lower learning rate")
     return {"step": state.step, "loss": float(loss), "learning_rate": learning_rate}
+
+
+def rate_scales(model: Graph, settings: Settings) -> dict[str, float]:
+    """By which factor the learning rate of each parameter differs: the backbone's have their own.
+
+    Raises:
+        ValueError: the settings speak of a backbone, and the network is no FCN.
+    """
+    if settings.backbone_rate == 1:
+        return {}
+    nodes = backbone_nodes(model)
+    return {f"{n.name}.{key}": settings.backbone_rate for n in nodes for key in n.layer.parameter_specs()}

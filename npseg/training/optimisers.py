@@ -6,6 +6,7 @@ arrays: a checkpoint stores these arrays and a resumed run puts them back.
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,9 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import own_form
 
+EVEN: Mapping[str, float] = MappingProxyType({})
+"""All parameters at one rate."""
+
 
 class Optimiser(Protocol):
     """What the training loop needs of an optimiser."""
@@ -21,8 +25,14 @@ class Optimiser(Protocol):
     state: dict[str, Array]
     """Everything remembered from earlier updates; an array named `moment/parameter` has that parameter's shape."""
 
-    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
-        """Move each parameter that has a gradient, in place, by one step at this learning rate.
+    def update(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        rate: float,
+        scales: Mapping[str, float] = EVEN,
+    ) -> list[str]:
+        """Move each parameter that has a gradient, in place, by one step at this learning rate times its scale.
 
         Returns the names of those that are no longer finite.
         """
@@ -61,13 +71,20 @@ class SGD:
         self.state: dict[str, Array] = {}
 
     @np.errstate(over="ignore", invalid="ignore")
-    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
+    def update(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        rate: float,
+        scales: Mapping[str, float] = EVEN,
+    ) -> list[str]:
         """Move each parameter that has a gradient, in place.
 
         Args:
             parameters: arrays by name; a name that ends in `.bias` is a bias.
             gradients: the loss's gradient by parameter name, of the parameter's shape and dtype.
             rate: the learning rate of this step.
+            scales: by name, the factors of those parameters' rates; the others have 1.
 
         Returns:
             The names of the parameters that the step made infinite or NaN.
@@ -81,8 +98,9 @@ class SGD:
             parameter = _parameter_of(parameters, name, gradient)
             velocity = _moment(self.state, "velocity", name, parameter)
             bias = _is_bias(name)
+            own_rate = rate * scales.get(name, 1.0)
             numbers = {
-                "rate": 2 * rate if bias else rate,
+                "rate": 2 * own_rate if bias else own_rate,
                 "momentum": self.momentum,
                 "decay": 0.0 if bias else self.weight_decay,
             }
@@ -143,25 +161,30 @@ class Adam:
         self.state: dict[str, Array] = {"updates": np.zeros((), np.int64)}
 
     @np.errstate(over="ignore", invalid="ignore")
-    def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
+    def update(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        rate: float,
+        scales: Mapping[str, float] = EVEN,
+    ) -> list[str]:
         """Move each parameter that has a gradient, in place; arguments, result and errors as in `SGD.update`."""
         self.state["updates"] += 1
         updates = int(self.state["updates"])
         root = math.sqrt(1 - self.beta2**updates)  # both corrections, drawn out of the arrays
-        numbers = {
-            "beta1": self.beta1,
-            "beta2": self.beta2,
-            "step_size": rate * root / (1 - self.beta1**updates),
-            "epsilon": self.epsilon * root,
-        }
+        numbers = {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon * root}
         own = own_form("adam_update")
         diverged = []
         for name, gradient in gradients.items():
             parameter = _parameter_of(parameters, name, gradient)
             first = _moment(self.state, "first_moment", name, parameter)
             second = _moment(self.state, "second_moment", name, parameter)
-            decay = 0.0 if _is_bias(name) else rate * self.weight_decay
-            if not (own or _adam_update)(parameter, gradient, first, second, **numbers, decay=decay):
+            own_rate = rate * scales.get(name, 1.0)
+            step_size = own_rate * root / (1 - self.beta1**updates)
+            decay = 0.0 if _is_bias(name) else own_rate * self.weight_decay
+            if not (own or _adam_update)(
+                parameter, gradient, first, second, **numbers, step_size=step_size, decay=decay
+            ):
                 diverged.append(name)
         return diverged
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from npseg import buffers, use_engine
-from npseg.data import Compose, Dataset, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
+from npseg.data import Compose, Dataset, Normalise, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
 from npseg.engines import choose
 from npseg.files import write_whole
 from npseg.nn.graph import Graph
@@ -27,7 +27,7 @@ from npseg.training.batches import Batches
 from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
 from npseg.training.evaluation import Evaluation, beside_baselines, confusion
 from npseg.training.interruption import Interruption
-from npseg.training.loop import Record, training_step
+from npseg.training.loop import Record, rate_scales, training_step
 from npseg.training.samples import cached, each
 from npseg.training.settings import Settings
 from npseg.training.task import Task
@@ -70,6 +70,7 @@ class Run:
         validation: Dataset,
         settings: Settings,
         config: Mapping[str, Any] | None = None,
+        normalise: Normalise | None = None,
     ) -> "Run":
         """Begin a run: make its folder, write its config and the checkpoint of step 0.
 
@@ -80,14 +81,16 @@ class Run:
             validation: the split that decides which network was the best.
             settings: how to train.
             config: what else `config.json` shall say, such as how the network was built.
+            normalise: of the images, as in `Task.of`; it stays with the network.
 
         Raises:
-            ValueError: there are files in the folder, the number of class weights is not that of the classes, or a
-                picture cannot be used.
+            ValueError: there are files in the folder, the number of class weights is not that of the classes, a
+                backbone shall have a rate of its own where there is none, or a picture cannot be used.
         """
         weights, classes = settings.class_weights, training.classes
         if weights is not None and len(weights) != len(classes):
             raise ValueError(f"class_weights must be one number per class, {len(classes)}, got {len(weights)}")
+        rate_scales(model, settings)  # which may refuse the network
         training, validation = cached(training), cached(validation)
         for split in (training, validation):
             for _ in each(split):
@@ -96,7 +99,7 @@ class Run:
             model=model,
             settings=settings.settled(),
             optimiser=settings.make_optimiser(),
-            task=Task.of(training, validation),
+            task=Task.of(training, validation, normalise),
             samples=len(training),
             config=dict(config or {}),
         )

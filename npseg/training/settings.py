@@ -25,6 +25,8 @@ class Settings:
         seed: of order, augmentation and dropout.
         optimizer: "adam" or "sgd".
         learning_rate: at the start; the schedule lowers it.
+        backbone_rate: the backbone's learning rate as a share of the decoder's; below 1 where its weights come from
+            elsewhere, 0 to leave them alone.
         momentum: of "sgd".
         weight_decay: pull of the weights towards zero; biases do not decay.
         schedule: "polynomial", "step" or "constant".
@@ -51,6 +53,7 @@ class Settings:
     seed: int = 0
     optimizer: str = "adam"
     learning_rate: float = 1e-3
+    backbone_rate: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 0.0
     schedule: str = "polynomial"
@@ -77,7 +80,7 @@ class Settings:
         checks.choice(self.loss, "loss", LOSSES)
         if self.winograd is not None:
             checks.choice(self.winograd, "winograd", WINOGRAD)
-        for name in ("learning_rate", "weight_decay", "power", "decay_factor"):
+        for name in ("learning_rate", "backbone_rate", "weight_decay", "power", "decay_factor"):
             checks.number(getattr(self, name), name, at_least=0.0)
         checks.number(self.momentum, "momentum", at_least=0.0, below=1.0)
         checks.flag(self.flip, "flip")

@@ -30,8 +30,14 @@ class Task:
     data: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, training: Dataset, validation: Dataset) -> "Task":
-        """The task that two splits pose; images are normalised by mean and deviation of the training split.
+    def of(cls, training: Dataset, validation: Dataset, normalise: Normalise | None = None) -> "Task":
+        """The task that two splits pose.
+
+        Args:
+            training: the split to learn from.
+            validation: the other.
+            normalise: as the network's weights expect it, where they come from elsewhere; None is by mean and deviation
+                of the training split.
 
         Raises:
             ValueError: the splits differ in their classes.
@@ -44,7 +50,7 @@ class Task:
             tuple(training.classes),
             training.colors,
             training.ignore_index,
-            fit_normalisation(training),
+            fit_normalisation(training) if normalise is None else normalise,
             {"train": training.describe(), "val": validation.describe()},
         )
 

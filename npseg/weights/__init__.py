@@ -11,16 +11,22 @@
 
 from npseg.weights.files import read, write, write_model
 from npseg.weights.matching import Report, load_into
-from npseg.weights.names import torchvision_vgg
+from npseg.weights.names import PUBLISHED, efficientnet_lite0, torchvision_alexnet, torchvision_vgg
+from npseg.weights.pretrained import load_backbone, locate
 from npseg.weights.surgery import SOURCES, classifier_from, convert
 
 __all__ = [
+    "PUBLISHED",
     "SOURCES",
     "Report",
     "classifier_from",
     "convert",
+    "efficientnet_lite0",
+    "load_backbone",
     "load_into",
+    "locate",
     "read",
+    "torchvision_alexnet",
     "torchvision_vgg",
     "write",
     "write_model",

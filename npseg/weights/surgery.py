@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from npseg import checks
 from npseg.checks import Array
 from npseg.models import convolutionalise, vgg_classifier
-from npseg.models.named import HIDDEN, IMAGENET_CLASSES
+from npseg.models.backbones import HIDDEN, IMAGENET_CLASSES
 from npseg.models.vgg import VGG16_WIDTHS, VGG_DEPTHS
 from npseg.nn import Graph
 from npseg.weights.files import read, write_model

@@ -12,6 +12,7 @@ from PIL import Image
 from npseg.data import (
     IGNORE_INDEX,
     VOID_COLOR,
+    classifier_view,
     overlay,
     paint,
     read_image,
@@ -202,3 +203,23 @@ def test_half_an_overlay_is_the_mean():
 def test_bad_arguments_are_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (60, 40, 3), (50, 50, 3)])
+def test_a_classifier_sees_the_middle_of_a_photograph(shape):
+    rows, columns = np.indices(shape[:2])
+    image = np.stack([4 * rows, 4 * columns, 0 * rows], axis=2).astype(np.uint8)
+    seen = classifier_view(image, (20, 20), share=0.5)
+    side = 0.5 * min(shape[:2])
+    places = (np.arange(20) + 0.5) * side / 20 - 0.5
+    np.testing.assert_allclose(seen[:, 10, 0], 4 * (places + (shape[0] - side) / 2), atol=1)
+    np.testing.assert_allclose(seen[10, :, 1], 4 * (places + (shape[1] - side) / 2), atol=1)
+
+
+def test_a_classifiers_view_may_be_oblong_and_all_of_the_photograph():
+    image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    np.testing.assert_array_equal(classifier_view(image, (30, 40), share=1), image)
+    assert classifier_view(image, (10, 20)).shape == (10, 20, 3)
+    for share in (0, 1.1):
+        with pytest.raises(ValueError, match="share must be"):
+            classifier_view(image, (10, 20), share)

@@ -5,6 +5,7 @@ import pytest
 
 from npseg.models import convolutionalise, fcn, vgg, vgg_classifier
 from npseg.nn import Graph
+from npseg.nn.layers.layer import pair
 
 WIDTHS, DEPTHS = (3, 4, 5, 6, 7), (1, 1, 1, 1, 1)
 
@@ -34,7 +35,7 @@ def test_on_its_own_size_the_map_is_one_score_and_equals_the_classifiers(size: t
 def test_with_same_padding_the_middle_entry_equals_the_classifiers(size: tuple[int, int]) -> None:
     model = classifier(size)
     network = convolutionalise(model, padding="same")
-    height, width = network.node("fc6").layer.kernel_size  # type: ignore[attr-defined]
+    height, width = pair(network.node("fc6").layer.kernel_size)  # type: ignore[attr-defined]
     scores = network(images(*size))
     assert scores.shape == (2, 5, height, width)
     middle = scores[:, :, (height - 1) // 2, (width - 1) // 2]

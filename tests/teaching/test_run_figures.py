@@ -141,6 +141,17 @@ def test_legends_of_many_classes_fit(classes, rows):
     assert min(picture.height for picture in pictures) > 30
 
 
+def test_several_networks_stand_side_by_side(tmp_path):
+    image, labels, _ = Shapes(1, image_size=(40, 60))[0]
+    figure = run_figures._predictions_figure(
+        [(image, labels, 0 * labels, labels)], Shapes.classes, Shapes.colors, "void", (0, 0, 0), ("early", "late")
+    )
+    early, late = figure.axes[2:4]
+    assert [axes.get_title() for axes in figure.axes] == ["image", "truth", "early", "late"]
+    assert (early.images[0].get_array() == Shapes.colors[0]).all()
+    np.testing.assert_array_equal(late.images[0].get_array(), figure.axes[1].images[0].get_array())
+
+
 def test_predictions_are_written(tmp_path):
     scenes = Shapes(2, image_size=(40, 60))
     samples = [(image, labels, labels.astype(np.int64)) for image, labels, _ in scenes]

@@ -52,6 +52,18 @@ def test_gradients_are_not_modified_and_parameters_without_one_stay(make):
 
 
 @pytest.mark.parametrize("make", OPTIMISERS)
+def test_a_scale_is_a_rate_of_its_own(make):
+    scaled, fast, slow = draw(0), draw(0), draw(0)
+    optimisers = make(), make(), make()
+    for step in (1, 2):
+        optimisers[0].update(scaled, draw(step), 0.125, {"conv.weight": 0.5})
+        optimisers[1].update(fast, draw(step), 0.125)
+        optimisers[2].update(slow, draw(step), 0.0625)
+    for name, value in scaled.items():
+        assert np.array_equal(value, (slow if name == "conv.weight" else fast)[name])
+
+
+@pytest.mark.parametrize("make", OPTIMISERS)
 def test_a_restored_optimiser_goes_on_bit_for_bit(make):
     expected = run(make(), draw(0), 7)
 

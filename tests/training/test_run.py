@@ -10,6 +10,7 @@ import pytest
 
 import npseg
 from npseg.models import files
+from npseg.nn import Conv2d, Graph, Node
 from npseg.training import checkpoints, run
 from npseg.training.loop import DivergedError, training_step
 from npseg.training.metrics import ConfusionMatrix
@@ -316,6 +317,9 @@ def test_what_cannot_be_trained_is_refused_before_the_folder_is_made(tmp_path, t
     ):
         with pytest.raises(ValueError, match=message):
             Run.start(folder, tiny_model(), *scenes, bad)
+    alone = Graph([Node("conv", Conv2d(3, 6, 1), ("image",))])
+    with pytest.raises(ValueError, match="model must be an FCN"):
+        Run.start(folder, alone, *scenes, settings(backbone_rate=0.5))
     with pytest.raises(ValueError, match="validation must have the classes of training"):
         Run.start(folder, tiny_model(), scenes[0], pictures([[0]]), settings())
     assert not folder.exists()

@@ -1,7 +1,7 @@
 """The layers: each an operation together with the shapes of its parameters; `layer.py` says what one can do."""
 
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
-from npseg.nn.layers.elementwise import Dropout, ReLU, Scale
+from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6, Scale
 from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
@@ -18,6 +18,7 @@ LAYERS: dict[str, type[Layer]] = {
         LocalResponseNorm,
         ReLU,
         Scale,
+        ReLU6,
         MaxPool2d,
         MaxUnpool2d,
         AvgPool2d,
@@ -58,6 +59,7 @@ __all__ = [
     "ParameterSpec",
     "Randomness",
     "ReLU",
+    "ReLU6",
     "ResizeBilinear",
     "Scale",
     "Shape",

@@ -11,11 +11,16 @@ from npseg.nn.layers.layer import Gradients, Layer, Mode, ParameterSpec, Wanted
 
 @dataclass(frozen=True)
 class BatchNorm2d(Layer):
-    """`npseg.ops.batch_norm2d`: weight and bias are its gamma and beta, the running statistics its buffers."""
+    """`npseg.ops.batch_norm2d`: weight and bias are its gamma and beta, the running statistics its buffers.
+
+    `fixed` keeps to the running statistics while training too: a network that begins with statistics of a million
+    images loses by those of a batch of four.
+    """
 
     channels: int
     momentum: float = 0.1
     eps: float = 1e-5
+    fixed: bool = False
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (gamma) and the bias (beta), (C,) each."""
@@ -32,13 +37,13 @@ class BatchNorm2d(Layer):
         }
 
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
-        """Normalise by the batch while training, by the running statistics otherwise."""
+        """Normalise by the batch while training, by the running statistics otherwise, or where these are fixed."""
         (x,) = inputs
         names = "weight", "bias", "running_mean", "running_var"
         y, saved = ops.batch_norm2d(
             x,
             *(parameters[name] for name in names),
-            training=mode.training,
+            training=mode.training and not self.fixed,
             momentum=self.momentum,
             eps=self.eps,
         )

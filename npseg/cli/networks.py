@@ -1,0 +1,90 @@
+"""The network that the flags of `npseg train` describe, and where its weights begin."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from npseg.cli.shared import UsageError, flag_of
+from npseg.flags.training import ARCHITECTURE_DEFAULTS, BACKBONE_RATE, NETWORK_DEFAULTS
+
+if TYPE_CHECKING:
+    from npseg.data import Normalise
+    from npseg.nn.graph import Graph
+
+OF_VGG = ("widths", "depths", "fc6", "dropout")
+OF_BACKBONES = ("pretrained", "fixed_statistics")
+
+
+def describe(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags of the network, from all of them and from those that were given."""
+    backbone = given.get("backbone")
+    if backbone is not None and chosen["architecture"] != "fcn":
+        raise UsageError(f"--backbone needs --architecture fcn, got {chosen['architecture']}")
+    for name in OF_VGG if backbone is not None else OF_BACKBONES:
+        if name in given and backbone is not None:
+            raise UsageError(f"{flag_of(name)} has no meaning with --backbone, which brings its own")
+        if name in given:
+            raise UsageError(f"{flag_of(name)} needs --backbone")
+    names = [*NETWORK_DEFAULTS, *ARCHITECTURE_DEFAULTS[chosen["architecture"]]]
+    network = {name: chosen[name] for name in names} | {"init_from": given.get("init_from")}
+    if backbone is None:
+        return network
+    pretrained = given.get("pretrained")
+    return {name: value for name, value in network.items() if name not in OF_VGG} | {
+        "backbone": backbone,
+        "pretrained": pretrained,
+        "fixed_statistics": given.get("fixed_statistics", pretrained is not None),
+    }
+
+
+def backbone_rate(network: Mapping[str, Any]) -> float:
+    """The share of the learning rate that the backbone has where the flags leave it open."""
+    return 1.0 if network.get("pretrained") is None else BACKBONE_RATE
+
+
+def build(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
+    """The network, with its first weights; one line for each file that some came from."""
+    from npseg import weights
+    from npseg.training import checkpoints
+
+    model = _fcn(classes, network, seed) if network["architecture"] == "fcn" else _system(classes, network, seed)
+    if network.get("pretrained") is not None:
+        path = weights.locate(network["pretrained"])
+        report = weights.load_backbone(model, weights.read(path), network["backbone"])
+        print(f"{path.name}: {len(report.loaded)} arrays, the whole backbone {network['backbone']}")
+    if network["init_from"] is not None:
+        path = checkpoints.locate(Path(network["init_from"]))
+        report = weights.load_into(model, weights.read(path), strict=False)
+        if not report.loaded:
+            raise ValueError(f"{path}: shares no array with the network: {report}")
+        print(f"{path.name}: {len(report.loaded)} arrays, {len(report.missing) + len(report.misshaped)} are new")
+    return model
+
+
+def _fcn(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
+    from npseg.models import fcn, fcn_on, vgg
+
+    options = {"form": network["form"], "train_upsampling": network["train_upsampling"], "seed": seed}
+    if "backbone" in network:
+        options["fixed_statistics"] = network["fixed_statistics"]
+        return fcn_on(network["backbone"], classes, network["stride"], **options)
+    start = vgg(*(network[name] for name in ("widths", "depths", "fc6")), dropout=network["dropout"], seed=seed)
+    return fcn(start, classes, network["stride"], **options)
+
+
+def _system(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
+    from npseg.models import Proportions, system
+
+    proportions = Proportions(**{name: network[name] for name in OF_VGG if name in network})
+    return system(network["architecture"], classes, proportions, seed=seed)
+
+
+def normalisation(network: Mapping[str, Any]) -> "Normalise | None":
+    """How images are normalised: as the pretrained backbone knows them; None is by the data's own pixels."""
+    from npseg.data import Normalise
+    from npseg.models import BACKBONES
+
+    if network.get("pretrained") is None:
+        return None
+    pixels = BACKBONES[network["backbone"]].pixels
+    return None if pixels is None else Normalise(*pixels)
