@@ -85,7 +85,8 @@ def named(
 
 def _fcn(name: str, backbone: str, classes: int, form: str) -> Graph:
     """On CaffeNet, which loses pixels at the border, there is only the paper's form, whose upsampler has 63 taps."""
-    stride, options = FCN_STRIDES[name], dict[str, Any](at_once=name == AT_ONCE)
+    stride = FCN_STRIDES[name]
+    options: dict[str, Any] = {"at_once": name == AT_ONCE}
     if backbone == "caffenet":
         if form != "paper" or stride != 32:
             raise ValueError(f'backbone "caffenet" needs stride 32 and form "paper", got {stride} and {form!r}')
