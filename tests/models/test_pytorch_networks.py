@@ -1,10 +1,11 @@
 """Every network against its definition in PyTorch: logits and all gradients. Skipped where PyTorch is missing.
 
 The networks are built as they are and then narrowed, every layer to a quarter of its channels, so that this takes
-seconds; the definitions take the widths that the parameters have.
+seconds; the definitions take the widths that the parameters have. They are computed in float64, npseg's side in both
+precisions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -47,15 +48,14 @@ def compare(model: Graph, definition: Definition, size: tuple[int, int], bound: 
     for value in (model.parameters | model.buffers).values():
         value += (0.05 * rng.standard_normal(value.shape)).astype(model.dtype)
     x = rng.standard_normal((2, model.input_channels, *size)).astype(model.dtype)
-    parameters = {name: torch.tensor(value, requires_grad=True) for name, value in model.parameters.items()}
-    buffers = {name: torch.tensor(value) for name, value in model.buffers.items()}
+    parameters, buffers = in_float64(model.parameters, learn=True), in_float64(model.buffers)
 
     with exactly():
         logits, saved = model.forward(x, **options)
         cotangent = rng.standard_normal(logits.shape).astype(model.dtype)
         gradients = model.backward(cotangent, saved)
-    expected = definition(parameters | buffers, torch.from_numpy(x), **options)
-    expected.backward(torch.from_numpy(cotangent))
+    expected = definition(parameters | buffers, torch.from_numpy(x).double(), **options)
+    expected.backward(torch.from_numpy(cotangent).double())
 
     assert_close(logits, expected, bound, "logits")
     assert gradients.keys() == parameters.keys()
@@ -63,6 +63,10 @@ def compare(model: Graph, definition: Definition, size: tuple[int, int], bound: 
         assert_close(gradient, parameters[name].grad, bound, name)
     for name, value in model.buffers.items():
         assert_close(value, buffers[name], bound, name)
+
+
+def in_float64(arrays: Mapping[str, np.ndarray], *, learn: bool = False) -> dict[str, Any]:
+    return {name: torch.tensor(value, dtype=torch.float64, requires_grad=learn) for name, value in arrays.items()}
 
 
 def exactly() -> Any:
@@ -112,9 +116,9 @@ def test_fcn_through_the_loss(form: str, dtype: Any, bound: float) -> None:
         loss, grad = cross_entropy(logits, labels)
         gradients = model.backward(grad, saved)
 
-    parameters = {name: torch.tensor(value, requires_grad=True) for name, value in model.parameters.items()}
+    parameters = in_float64(model.parameters, learn=True)
     expected = torch.nn.functional.cross_entropy(
-        definition(parameters, torch.from_numpy(x)), torch.from_numpy(labels), ignore_index=255
+        definition(parameters, torch.from_numpy(x).double()), torch.from_numpy(labels), ignore_index=255
     )
     expected.backward()
     assert float(loss) == pytest.approx(expected.item(), rel=bound)
@@ -123,10 +127,17 @@ def test_fcn_through_the_loss(form: str, dtype: Any, bound: float) -> None:
 
 
 @pytest.mark.slow
-@PRECISIONS
-def test_the_papers_fcn8s_at_its_true_widths(dtype: Any, bound: float) -> None:
+@pytest.mark.parametrize(
+    ("dtype", "size", "bound"), [(np.float64, (33, 47), 1e-9), (np.float32, (5, 3), 1e-4)], ids=["float64", "float32"]
+)
+def test_the_papers_fcn8s_at_its_true_widths(dtype: Any, size: tuple[int, int], bound: float) -> None:
+    """In float32 with a small image in its wide border.
+
+    Among the ten million values that a larger image makes, some are so near 0, or so nearly equal in a pool, that
+    rounding decides where a gradient goes. That moves gradients by a thousandth, in PyTorch's float32 as well.
+    """
     model = models.fcn(models.vgg(dtype=dtype), 21, 8, form="paper", train_upsampling="all")
-    compare(model, partial(pytorch_fcn.logits, depths=VGG16_DEPTHS, stride=8, form="paper"), (33, 47), bound)
+    compare(model, partial(pytorch_fcn.logits, depths=VGG16_DEPTHS, stride=8, form="paper"), size, bound)
 
 
 # ---------------------------------------------------------------------------------------------------- the others
