@@ -41,7 +41,9 @@ def _add_summary(parser: argparse.ArgumentParser) -> None:
         help="vgg16, alexnet, googlenet, fcn8s, ... (an unknown name lists all), a run's folder or an .npz file",
     )
     parser.add_argument(
-        "--backbone", metavar="NAME", help="what an FCN is built on: vgg11 ... vgg19 or caffenet (default: vgg16)"
+        "--backbone",
+        metavar="NAME",
+        help="what an FCN is built on: vgg11 ... vgg19, caffenet or googlenet (default: vgg16)",
     )
     parser.add_argument(
         "--input-size",
