@@ -181,6 +181,7 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
         "winograd": None,
     }
     assert config["network"] == {
+        "architecture": "fcn",
         "stride": 32,
         "widths": [1, 2, 3, 4, 5],
         "depths": [1, 2, 1, 1, 2],
