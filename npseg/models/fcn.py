@@ -12,7 +12,6 @@ What is summed are *scored* maps (1x1 convolutions to one channel a class), cut 
 Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and the authors' released networks.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -22,9 +21,6 @@ from npseg.nn.graph import IMAGE
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")
-SKIPS = {16: "pool4", 8: "pool3"}
-"""The map at each stride that is scored and added, by VGG's names."""
-
 TRAIN_UPSAMPLING = ("all", "intermediate", "none")
 SCORE = "score_fr"
 
@@ -35,9 +31,9 @@ def fcn(
     stride: int = 8,
     *,
     form: str = "same",
+    skips: tuple[str, str] = ("pool4", "pool3"),
     train_upsampling: str | None = None,
     last_kernel_size: int | None = None,
-    skips: Mapping[int, str] = SKIPS,
     seed: int | None = None,
 ) -> Graph:
     """A segmentation network on top of a classification network.
@@ -51,11 +47,11 @@ def fcn(
         form: "same" keeps sizes by padding (fc6 by 3, overlapping pools by half their window), crops a surplus at the
             bottom and right, and fits small images; "paper" pads conv1_1 by 100, leaves fc6 unpadded, and crops so that
             maps are aligned, as the authors did.
+        skips: the backbone's maps of stride 16 and 8; VGG's names where it is not told otherwise.
         train_upsampling: which of the bilinear upsamplers learn: "all" (the default of "same"), "intermediate" (all but
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
         last_kernel_size: of the last upsampler; None is twice its factor or, where only that can align the maps, one
             less, as in the authors' FCN-AlexNet, 63 for 32.
-        skips: names of the maps of stride 16 and 8.
         seed: of the new layers' weights; None is the backbone's.
 
     Returns:
@@ -85,11 +81,11 @@ def fcn(
     builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels)
     map_name = builder.scored()
     if stride <= 16:
-        map_name = builder.enlarged(map_name, "upscore2", 2, builder.skip(skips, 16))
-        map_name = builder.joined(map_name, builder.skip(skips, 16))
+        map_name = builder.enlarged(map_name, "upscore2", 2, builder.known(skips[0]))
+        map_name = builder.joined(map_name, skips[0])
     if stride == 8:
-        map_name = builder.enlarged(map_name, f"upscore_{_short(skips[16])}", 2, builder.skip(skips, 8))
-        map_name = builder.joined(map_name, builder.skip(skips, 8))
+        map_name = builder.enlarged(map_name, f"upscore_{_short(skips[0])}", 2, builder.known(skips[1]))
+        map_name = builder.joined(map_name, skips[1])
     name = "upscore" if stride == 32 else f"upscore{stride}"
     map_name = builder.enlarged(map_name, name, stride, IMAGE, last_kernel_size)
     builder.cropped(map_name, IMAGE, "score")
@@ -133,13 +129,11 @@ class _Builder:
         """One channel a class, by a 1x1 convolution that starts at zero."""
         return self.add(name, Conv2d(self.channels(source), self.classes, 1, initialiser="zeros"), source)
 
-    def skip(self, skips: Mapping[int, str], stride: int) -> str:
-        """The backbone's map of this stride."""
-        if skips.get(stride) not in {node.name for node in self.nodes}:
-            raise ValueError(
-                f"backbone must have a map {skips.get(stride)!r} for this stride, got {[n.name for n in self.nodes]}"
-            )
-        return skips[stride]
+    def known(self, pool: str) -> str:
+        """The name of a map that the backbone has."""
+        if pool not in {node.name for node in self.nodes}:
+            raise ValueError(f"backbone must have a map {pool!r} for this stride, got {[n.name for n in self.nodes]}")
+        return pool
 
     def enlarged(self, source: str, name: str, factor: int, reference: str, kernel_size: int | None = None) -> str:
         """A transposed convolution that starts as bilinear interpolation, its result on the reference's pixels.
