@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from PIL import Image
 from npseg import cli
 from npseg.analysis import summary
 from npseg.flags.comparing import SYSTEMS as NAMES
-from npseg.flags.training import ARCHITECTURE_DEFAULTS, SHAPES_COUNT
-from npseg.models import SYSTEMS, load, system
+from npseg.flags.training import ARCHITECTURE_DEFAULTS, NETWORK_DEFAULTS, SHAPES_COUNT
+from npseg.models import SYSTEMS, Proportions, load, system
 from npseg.training import checkpoints
 from npseg.training.comparison import Comparison, Plan
 from npseg.training.loop import Record
@@ -36,6 +37,8 @@ def compare(*arguments: object) -> int:
 
 def test_the_flags_know_all_systems() -> None:
     assert tuple(SYSTEMS) == NAMES
+    fcn = {**NETWORK_DEFAULTS, **ARCHITECTURE_DEFAULTS["fcn"]}
+    assert {name: fcn[name] for name in asdict(Proportions())} == asdict(Proportions())
     assert set(ARCHITECTURE_DEFAULTS) - {"fcn"} == {name for name in NAMES if not name.startswith("fcn")}
 
 

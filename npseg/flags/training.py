@@ -67,9 +67,10 @@ def add_commands(commands: Commands) -> None:
         commands.add_parser(
             "train",
             help="train a fully convolutional network",
-            description="Train an FCN on generated shapes, or on a folder of images and label maps. Everything of a "
-            "run lies in one folder: config.json, log.jsonl (one object per step), checkpoint.npz (newest), best.npz "
-            "(best validation mean IU), curves.png, predictions.png. Ctrl-C saves and leaves.",
+            description="Train an FCN, or another system (--architecture), on generated shapes, or on a folder of "
+            "images and label maps. Everything of a run lies in one folder: config.json, log.jsonl (one object per "
+            "step), checkpoint.npz (newest), best.npz (best validation mean IU), curves.png, predictions.png. Ctrl-C "
+            "saves and leaves.",
         )
     )
 
