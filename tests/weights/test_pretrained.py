@@ -174,8 +174,9 @@ def test_a_file_or_a_package_is_found(tmp_path, monkeypatch):
         weights.locate("two")
     with pytest.raises(ValueError, match=r"none: .*got \[\]"):
         weights.locate("none")
-    with pytest.raises(FileNotFoundError, match="three: neither a file nor an installed Python package"):
-        weights.locate("three")
+    for neither in ("three", str(tmp_path)):
+        with pytest.raises(FileNotFoundError, match=f"{neither}: neither a file nor an installed Python package"):
+            weights.locate(neither)
 
 
 def test_a_vgg_in_torchvisions_names_is_a_backbone_too():
