@@ -26,7 +26,7 @@ STARTS = {
     "from scratch": ["--learning-rate", "3e-3"],
 }
 """How each begins, with the rate of its decoder; a pretrained backbone learns at a tenth of it."""
-SHOWN = 4
+SHOWN = 3
 """Photographs in the picture."""
 
 

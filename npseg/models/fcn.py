@@ -73,6 +73,8 @@ def fcn(
     if stride not in STRIDES:
         raise ValueError(f"stride must be one of {STRIDES}, got {stride}")
     form = checks.choice(form, "form", FORMS)
+    if not isinstance(skips, (tuple, list)) or len(skips) != 2:
+        raise ValueError(f"skips must name two maps of the backbone, of stride 16 and 8, got {skips!r}")
     if train_upsampling is None:
         train_upsampling = "all" if form == "same" else "none"
     train_upsampling = checks.choice(train_upsampling, "train_upsampling", TRAIN_UPSAMPLING)
