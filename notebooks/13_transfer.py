@@ -244,7 +244,15 @@ assert all(name.startswith("score") for name in moving)
 #
 # ![Training loss and mean IU of both](../benchmarks/results/transfer-curves.png)
 #
-# RESULTS
+# | start | mean IU | pixel accuracy |
+# |---|---|---|
+# | pretrained | 40.8%, 41.4% | 84.2%, 84.6% |
+# | from scratch | 27.1%, 27.9% | 75.8%, 76.1% |
+# | the most frequent class of each position | 16.7% | 59.0% |
+#
+# (240 steps of four images, two seeds each, a tenth of the learning rate for the pretrained backbone.) After 24 steps
+# the pretrained network is at 35%, where the smaller network of [lesson 11](11_training.ipynb) was after 1,400 from
+# scratch. Signs and pavements, of which 60 photographs teach little, are there at last, if blurred:
 #
 # ![Photographs, labels, and what both see](../benchmarks/results/transfer-predictions.png)
 #
