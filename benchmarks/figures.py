@@ -164,8 +164,8 @@ def learning_curves(logs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path)
     if habit is not None:
         label = "most frequent class of each position"
         mean_iu.axhline(100 * habit["mean_iu"], color="0.5", linewidth=1, linestyle="-.", label=label)
-    loss.set(title=f"Training loss, mean of {window} steps", xlabel="step", ylim=(0, None))
-    mean_iu.set(title="Mean IU on the validation images, in per cent", xlabel="step", ylim=(0, None))
+    loss.set(title=f"Training loss, mean of {window} steps", xlabel="step", xlim=(0, None), ylim=(0, None))
+    mean_iu.set(title="Mean IU on the validation images, in per cent", xlabel="step", xlim=(0, None), ylim=(0, None))
     mean_iu.legend(frameon=False, fontsize=8)
     for axes in (loss, mean_iu):
         axes.grid(color="0.9")

@@ -58,7 +58,8 @@ def last_validation(folder: Path) -> dict[str, Any]:
 
 def row(name: str, metrics: dict[str, Any], seconds: float | None = None) -> str:
     cells = [f"{100 * metrics[key]:.1f}%" for key in ("mean_iu", "pixel_accuracy", "mean_accuracy")]
-    return f"| {name} | {' | '.join(cells)} | {'' if seconds is None else f'{seconds:.0f}'} |"
+    cells += [] if seconds is None else [f"{seconds:.0f}"]
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def baseline_rows(evaluation: dict[str, Any]) -> list[str]:

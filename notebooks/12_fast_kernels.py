@@ -21,7 +21,8 @@
 # We count multiplications and bytes here; they are the same on every machine. Times are not, and stand in the
 # benchmarks.
 #
-# Previous: [11 training](11_training.ipynb) · all lessons: [README](README.md)
+# Previous: [11 training](11_training.ipynb) · next: [13 transfer learning](13_transfer.ipynb) · all lessons:
+# [README](README.md)
 #
 # The code behind it: [`npseg/engines/im2col.py`](../npseg/engines/im2col.py),
 # [`npseg/engines/numba/microkernel.py`](../npseg/engines/numba/microkernel.py),

@@ -203,10 +203,10 @@ assert scatter[4] > 1.5 * scatter[32]
 picture
 
 # %% [markdown]
-# Noise of this size helps a network that learns from nothing; one that already knows something is shaken by it, and
-# what it knew was fitted to other statistics. So a pretrained network keeps its running statistics **fixed** while it
-# is fine-tuned; scale and shift of each channel still learn. A network from scratch has no statistics worth keeping
-# and must take the batch's.
+# Little in one layer; but there are 49 of them, each shaken anew at every step, while the weights were fitted to
+# statistics that stood still. So a pretrained network keeps its running statistics **fixed** while it is fine-tuned;
+# scale and shift of each channel still learn. (A trial of 120 steps on photographs: mean IU (평균 IU) 39.4% with fixed
+# statistics, 37.1% with the batch's.) A network from scratch has no statistics worth keeping and must take the batch's.
 
 # %%
 free, fixed = BatchNorm2d(4), BatchNorm2d(4, fixed=True)
@@ -244,7 +244,15 @@ assert all(name.startswith("score") for name in moving)
 #
 # ![Training loss and mean IU of both](../benchmarks/results/transfer-curves.png)
 #
-# RESULTS
+# | start | mean IU | pixel accuracy |
+# |---|---|---|
+# | pretrained | 40.8%, 41.4% | 84.2%, 84.6% |
+# | from scratch | 27.1%, 27.9% | 75.8%, 76.1% |
+# | the most frequent class of each position | 16.7% | 59.0% |
+#
+# (240 steps of four images, two seeds each, a tenth of the learning rate for the pretrained backbone.) After 24 steps
+# the pretrained network is at 35%, where the smaller network of [lesson 11](11_training.ipynb) was after 1,400 from
+# scratch. Signs and pavements, of which 60 photographs teach little, are there at last, if blurred:
 #
 # ![Photographs, labels, and what both see](../benchmarks/results/transfer-predictions.png)
 #

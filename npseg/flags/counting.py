@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from npseg.flags.arguments import Commands, PaddingAction, TupleAction, not_negative, positive, words
+from npseg.flags.training import BACKBONES
 
 CONVENTIONS = ("npseg", "exact", "fvcore", "torchinfo", "ptflops", "thop", "torch")
 
@@ -43,8 +44,7 @@ def _add_summary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backbone",
         metavar="NAME",
-        help="what an FCN is built on: vgg11 ... vgg19, alexnet, caffenet, googlenet, mobilenet-v1 or "
-        "efficientnet-lite0 (default: vgg16)",
+        help=f"what an FCN is built on: {', '.join(BACKBONES)} (default: vgg16)",
     )
     parser.add_argument(
         "--input-size",

@@ -1,7 +1,7 @@
 """The classifiers that FCNs can be built on: each with the maps for its skips and the pixels it was trained on."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from npseg import checks
@@ -39,7 +39,7 @@ class Backbone:
 
     classifier: Callable[..., Graph]
     size: Size = IMAGENET
-    skips: Mapping[int, str] = field(default_factory=lambda: SKIPS)
+    skips: tuple[str, str] = SKIPS
     pixels: tuple[RGB, RGB] | None = None
 
 
@@ -50,17 +50,15 @@ def _vgg(name: str) -> Backbone:
     return Backbone(classifier, pixels=IMAGENET_PIXELS)
 
 
-ALEXNETS_SKIPS = {16: "pool2", 8: "pool1"}
+ALEXNETS_SKIPS = "pool2", "pool1"
 
 BACKBONES: dict[str, Backbone] = {
     **{name: _vgg(name) for name in VGG_DEPTHS},
     "alexnet": Backbone(alexnet, skips=ALEXNETS_SKIPS, pixels=IMAGENET_PIXELS),
     "caffenet": Backbone(caffenet, size=(227, 227), skips=ALEXNETS_SKIPS),
     "googlenet": Backbone(googlenet, skips=GOOGLENET_SKIPS),
-    "mobilenet-v1": Backbone(mobilenet_v1, skips={16: "relu5_5/sep", 8: "relu4_1/sep"}),
-    "efficientnet-lite0": Backbone(
-        efficientnet_lite0, skips={16: "block6_3/add", 8: "block4_2/add"}, pixels=LITE_PIXELS
-    ),
+    "mobilenet-v1": Backbone(mobilenet_v1, skips=("relu5_5/sep", "relu4_1/sep")),
+    "efficientnet-lite0": Backbone(efficientnet_lite0, skips=("block6_3/add", "block4_2/add"), pixels=LITE_PIXELS),
 }
 """Every one by name."""
 

@@ -38,12 +38,12 @@ from npseg.nn.layers.layer import pair
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")
-SKIPS = {16: "pool4", 8: "pool3"}
-"""The map at each stride that is scored and added, by VGG's names."""
+SKIPS = ("pool4", "pool3")
+"""The maps of stride 16 and 8 that are scored and added, by VGG's names."""
 
 TRAIN_UPSAMPLING = ("all", "intermediate", "none")
-AT_ONCE_SCALES = {16: 0.01, 8: 0.0001}
-"""What the maps of these strides are multiplied by before they are scored, where all skips are trained at once."""
+AT_ONCE_SCALES = (0.01, 0.0001)
+"""What the maps of stride 16 and 8 are multiplied by before they are scored, where all skips are trained at once."""
 SCORE = "score_fr"
 
 ANY_SIZE: Size = (256, 256)
@@ -58,7 +58,7 @@ def fcn(
     form: str = "same",
     train_upsampling: str | None = None,
     last_kernel_size: int | None = None,
-    skips: Mapping[int, str] = SKIPS,
+    skips: tuple[str, str] = SKIPS,
     at_once: bool = False,
     seed: int | None = None,
 ) -> Graph:
@@ -77,7 +77,7 @@ def fcn(
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
         last_kernel_size: of the last upsampler; None is twice its factor or, where only that can align the maps, one
             less, as in the authors' FCN-AlexNet, 63 for 32.
-        skips: names of the maps of stride 16 and 8.
+        skips: the backbone's maps of stride 16 and 8.
         at_once: scale the maps of `skips` (pool4 by 0.01, pool3 by 0.0001) before they are scored. A pool's values are
             larger the earlier it comes; scaled, all skips learn at one rate from the beginning, as in the authors'
             `voc-fcn8s-atonce`, and not one after another, each from the coarser network.
@@ -101,6 +101,8 @@ def fcn(
     if stride not in STRIDES:
         raise ValueError(f"stride must be one of {STRIDES}, got {stride}")
     form = checks.choice(form, "form", FORMS)
+    if not isinstance(skips, (tuple, list)) or len(skips) != 2:
+        raise ValueError(f"skips must name two maps of the backbone, of stride 16 and 8, got {skips!r}")
     if train_upsampling is None:
         train_upsampling = "all" if form == "same" else "none"
     train_upsampling = checks.choice(train_upsampling, "train_upsampling", TRAIN_UPSAMPLING)
@@ -109,15 +111,15 @@ def fcn(
     if checks.flag(at_once, "at_once") and stride == 32:
         raise ValueError("at_once scales the maps of skips, so it needs stride 16 or 8, got 32")
 
-    scales = {skips[step]: scale for step, scale in AT_ONCE_SCALES.items() if step in skips} if at_once else {}
+    scales = dict(zip(skips, AT_ONCE_SCALES, strict=True)) if at_once else {}
     builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels, scales)
     map_name = builder.scored()
     if stride <= 16:
-        map_name = builder.enlarged(map_name, "upscore2", 2, builder.skip(skips, 16))
-        map_name = builder.joined(map_name, builder.skip(skips, 16))
+        map_name = builder.enlarged(map_name, "upscore2", 2, builder.known(skips[0]))
+        map_name = builder.joined(map_name, skips[0])
     if stride == 8:
-        map_name = builder.enlarged(map_name, f"upscore_{_short(skips[16])}", 2, builder.skip(skips, 8))
-        map_name = builder.joined(map_name, builder.skip(skips, 8))
+        map_name = builder.enlarged(map_name, f"upscore_{_short(skips[0])}", 2, builder.known(skips[1]))
+        map_name = builder.joined(map_name, skips[1])
     name = "upscore" if stride == 32 else f"upscore{stride}"
     map_name = builder.enlarged(map_name, name, stride, IMAGE, last_kernel_size)
     builder.cropped(map_name, IMAGE, "score")
@@ -162,13 +164,11 @@ class _Builder:
         """One channel a class, by a 1x1 convolution that starts at zero."""
         return self.add(name, Conv2d(self.channels(source), self.classes, 1, initialiser="zeros"), source)
 
-    def skip(self, skips: Mapping[int, str], stride: int) -> str:
-        """The backbone's map of this stride."""
-        if skips.get(stride) not in {node.name for node in self.nodes}:
-            raise ValueError(
-                f"backbone must have a map {skips.get(stride)!r} for this stride, got {[n.name for n in self.nodes]}"
-            )
-        return skips[stride]
+    def known(self, name: str) -> str:
+        """The map of this name, if the backbone has it."""
+        if name not in {node.name for node in self.nodes}:
+            raise ValueError(f"backbone must have a map {name!r} for this stride, got {[n.name for n in self.nodes]}")
+        return name
 
     def enlarged(self, source: str, name: str, factor: int, reference: str, kernel_size: int | None = None) -> str:
         """A transposed convolution that starts as bilinear interpolation, its result on the reference's pixels.

@@ -85,7 +85,7 @@ def googlenet_encoder(*, seed: int = 0, dtype: DTypeLike = np.float32) -> Graph:
     return Graph(_features()[0].nodes, seed=seed, dtype=dtype)
 
 
-SKIPS = {16: "pool3/3x3_s2", 8: "pool2/3x3_s2"}
+SKIPS = ("pool3/3x3_s2", "pool2/3x3_s2")
 """GoogLeNet's maps of stride 16 and 8 where it pools to them, as FCN takes VGG's pool4 and pool3."""
 
 

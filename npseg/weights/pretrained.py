@@ -23,7 +23,7 @@ def locate(source: str) -> Path:
         FileNotFoundError: neither a file nor an installed package has this name.
         ValueError: the package holds no file of weights, or several; the message lists them.
     """
-    if Path(source).exists():
+    if Path(source).is_file():
         return Path(source)
     try:
         package = metadata.distribution(source)

@@ -29,7 +29,7 @@ def test_its_skips_have_strides_16_and_8(name: str) -> None:
     start, size = encoder(name), (256, 320)
     shapes = start.shapes(size)
     last = start.nodes[-1].name
-    for stride, map_name in {32: last, **BACKBONES[name].skips}.items():
+    for map_name, stride in zip((last, *BACKBONES[name].skips), (32, 16, 8), strict=True):
         assert {axis.scale for axis in start.coordinates(size)[map_name]} == {stride}
         if map_name != last:
             adapted = fcn_on(name, 4).shapes(size)[map_name]
@@ -40,7 +40,7 @@ def test_its_skips_have_strides_16_and_8(name: str) -> None:
 def test_it_computes_and_learns(name: str) -> None:
     model = fcn_on(name, 3)
     rng = np.random.default_rng(0)
-    for key in ("score_fr", *(f"score_{skip.split('/')[0]}" for skip in BACKBONES[name].skips.values())):
+    for key in ("score_fr", *(f"score_{skip.split('/')[0]}" for skip in BACKBONES[name].skips)):
         model.parameters[f"{key}.weight"][...] = 0.01
     x = rng.standard_normal((2, 3, 45, 70)).astype(np.float32)
     logits, saved = model.forward(x, training=True, rng=rng)

@@ -181,6 +181,11 @@ def test_mistakes_are_named() -> None:
         fcn("vgg16", 4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="backbone must have a map 'pool4'"):
         fcn(Graph(backbone.nodes[:2]), 4, 16)
+    for skips in ("pool4", ("pool4",)):
+        with pytest.raises(ValueError, match="skips must name two maps of the backbone, of stride 16 and 8, got"):
+            fcn(backbone, 4, 16, skips=skips)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="backbone must have a map 'pool9'"):
+        fcn(backbone, 4, 8, skips=("pool4", "pool9"))
     with pytest.raises(ValueError, match="widths must be five integers"):
         vgg((1, 2, 3))
     with pytest.raises(TypeError, match=r"depths\[1\] must be an integer"):

@@ -78,7 +78,7 @@ def torch_logits(p: dict[str, Any], image: Any, stride: int, form: str) -> Any:
         return functional.relu(functional.conv2d(x, p[f"{name}.weight"], p[f"{name}.bias"], **options))
 
     def pooled(x: Any) -> Any:
-        return functional.max_pool2d(x, 3, 2, padding=1 if form == "same" else 0, ceil_mode=True)
+        return functional.max_pool2d(x, 3, 2, padding=1 if form == "same" else 0, ceil_mode=form == "paper")
 
     def enlarged(x: Any, name: str, factor: int) -> Any:
         y = functional.conv_transpose2d(x, p[f"{name}.weight"], stride=factor)

