@@ -9,7 +9,7 @@ from npseg.geometry import Size
 from npseg.models.alexnet import alexnet, caffenet
 from npseg.models.convolutionalise import convolutional_nodes
 from npseg.models.efficientnet import efficientnet_lite0
-from npseg.models.fcn import SKIPS, fcn
+from npseg.models.fcn import FORMS, SKIPS, fcn
 from npseg.models.googlenet import SKIPS as GOOGLENET_SKIPS
 from npseg.models.googlenet import googlenet
 from npseg.models.mobilenet import mobilenet_v1
@@ -33,6 +33,7 @@ class Backbone:
         classifier: builds it from a number of classes and a `seed`.
         size: of the images that it was made for.
         skips: its maps of stride 16 and 8.
+        has_paper_form: whether its maps stay large enough to be cropped; pools that round down lose too many pixels.
         pixels: mean and deviation, on the scale 0 ... 1, by which its published weights expect images to be normalised;
             None where there are no such weights in RGB.
     """
@@ -40,6 +41,7 @@ class Backbone:
     classifier: Callable[..., Graph]
     size: Size = IMAGENET
     skips: tuple[str, str] = SKIPS
+    has_paper_form: bool = True
     pixels: tuple[RGB, RGB] | None = None
 
 
@@ -54,7 +56,7 @@ ALEXNETS_SKIPS = "pool2", "pool1"
 
 BACKBONES: dict[str, Backbone] = {
     **{name: _vgg(name) for name in VGG_DEPTHS},
-    "alexnet": Backbone(alexnet, skips=ALEXNETS_SKIPS, pixels=IMAGENET_PIXELS),
+    "alexnet": Backbone(alexnet, skips=ALEXNETS_SKIPS, has_paper_form=False, pixels=IMAGENET_PIXELS),
     "caffenet": Backbone(caffenet, size=(227, 227), skips=ALEXNETS_SKIPS),
     "googlenet": Backbone(googlenet, skips=GOOGLENET_SKIPS),
     "mobilenet-v1": Backbone(mobilenet_v1, skips=("relu5_5/sep", "relu4_1/sep")),
@@ -119,6 +121,8 @@ def fcn_on(
     ((1280, 4, 5), (11, 15, 20))
     """
     start = encoder(name, seed=seed, fixed_statistics=fixed_statistics)
+    if checks.choice(form, "form", FORMS) == "paper" and not BACKBONES[name].has_paper_form:
+        raise ValueError(f'form must be "same" for the backbone {name!r}, whose pools round down, got {form!r}')
     return fcn(
         start,
         classes,

@@ -43,7 +43,7 @@ def named(
         name: one of `NAMES`.
         backbone: of an FCN: one of `npseg.models.BACKBONES`; None is "vgg16".
         classes: None is 1000 for a classifier, 11 for SegNet, 21 for the others.
-        form: of an FCN, "same" or "paper"; None is "paper".
+        form: of an FCN, "same" or "paper"; None is "paper" where the backbone has that form.
 
     Returns:
         The network, and the size of image that it was made for (H, W); FCNs take any, and have the 500 x 500 of the
@@ -60,7 +60,8 @@ def named(
     name = checks.choice(name, "name", NAMES)
     if name in FCN_STRIDES:
         built_on = checks.choice("vgg16" if backbone is None else backbone, "backbone", tuple(BACKBONES))
-        form = checks.choice("paper" if form is None else form, "form", FORMS)
+        usual = "paper" if BACKBONES[built_on].has_paper_form else "same"
+        form = checks.choice(usual if form is None else form, "form", FORMS)
         classes = VOC_CLASSES if classes is None else classes
         return fcn_on(built_on, classes, FCN_STRIDES[name], form=form, at_once=name == AT_ONCE), (500, 500)
     for argument, value in (("backbone", backbone), ("form", form)):

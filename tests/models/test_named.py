@@ -267,8 +267,7 @@ def test_it_computes_and_learns(model: Graph, size: tuple[int, int]) -> None:
 def test_every_fcn_can_be_built_on_every_backbone(name: str, backbone: str) -> None:
     model, size = named(name, backbone=backbone)
     assert model.shapes(size)["score"] == (21, *size)
-    in_paper_form = FCN_STRIDES[name] in BACKBONES[backbone].in_paper_form
-    assert bool(model.frozen) == in_paper_form
+    assert bool(model.frozen) == BACKBONES[backbone].has_paper_form
 
 
 @pytest.mark.parametrize("name", NAMES)
