@@ -18,11 +18,10 @@ OF_BACKBONES = ("pretrained", "fixed_statistics")
 def describe(given: Mapping[str, Any]) -> dict[str, Any]:
     """The flags of the network, the ones left out at their defaults."""
     backbone = given.get("backbone")
-    for name in OF_VGG if backbone is not None else OF_BACKBONES:
-        if name in given and backbone is not None:
-            raise UsageError(f"{flag_of(name)} has no meaning with --backbone, which brings its own")
+    why = "needs --backbone" if backbone is None else "has no meaning with --backbone, which brings its own"
+    for name in OF_BACKBONES if backbone is None else OF_VGG:
         if name in given:
-            raise UsageError(f"{flag_of(name)} needs --backbone")
+            raise UsageError(f"{flag_of(name)} {why}")
     network = NETWORK_DEFAULTS | {name: given[name] for name in NETWORK_DEFAULTS if name in given}
     network["init_from"] = given.get("init_from")
     if backbone is None:
