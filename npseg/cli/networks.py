@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npseg.cli.shared import UsageError, flag_of
-from npseg.flags.training import BACKBONE_RATE, NETWORK_DEFAULTS
+from npseg.flags.training import NETWORK_DEFAULTS
 
 if TYPE_CHECKING:
     from npseg.data import Normalise
@@ -32,11 +32,6 @@ def describe(given: Mapping[str, Any]) -> dict[str, Any]:
         "pretrained": pretrained,
         "fixed_statistics": given.get("fixed_statistics", pretrained is not None),
     }
-
-
-def backbone_rate(network: Mapping[str, Any]) -> float:
-    """The share of the learning rate that the backbone has where the flags leave it open."""
-    return 1.0 if network.get("pretrained") is None else BACKBONE_RATE
 
 
 def build(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":

@@ -50,7 +50,7 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.settings import Settings
 
     network = networks.describe(given)
-    chosen = {"backbone_rate": networks.backbone_rate(network)} | _with_defaults(given)
+    chosen = _with_defaults(given)
     folder = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")

@@ -18,8 +18,6 @@ NETWORK_DEFAULTS: dict[str, Any] = {
     "form": "same",
     "train_upsampling": None,
 }
-BACKBONE_RATE = 0.1
-"""Of a pretrained backbone."""
 BACKBONES = (
     "vgg11",
     "vgg13",
@@ -238,8 +236,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--backbone-rate",
         type=float,
         metavar="SHARE",
-        help="the backbone's learning rate as a share of the decoder's "
-        f"(default: {BACKBONE_RATE} with --pretrained, else 1)",
+        help="the backbone's learning rate as a share of the decoder's; below 1 a pretrained one is changed slowly, 0 "
+        "leaves it alone (default: 1)",
     )
     learning.add_argument("--momentum", type=float, metavar="M", help=f"of sgd (default: {sgd['momentum']})")
     learning.add_argument(
