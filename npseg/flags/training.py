@@ -22,8 +22,6 @@ ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "deeplab-pyramid": {},
     "dilation8": {"fc6": 256, "dropout": 0.5},
 }
-BACKBONE_RATE = 0.1
-"""Of a pretrained backbone."""
 BACKBONES = (
     "vgg11",
     "vgg13",
@@ -249,8 +247,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--backbone-rate",
         type=float,
         metavar="SHARE",
-        help="the backbone's learning rate as a share of the decoder's "
-        f"(default: {BACKBONE_RATE} with --pretrained, else 1)",
+        help="the backbone's learning rate as a share of the decoder's; below 1 a pretrained one is changed slowly, 0 "
+        "leaves it alone (default: 1)",
     )
     learning.add_argument("--momentum", type=float, metavar="M", help=f"of sgd (default: {sgd['momentum']})")
     learning.add_argument(

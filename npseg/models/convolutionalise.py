@@ -55,8 +55,9 @@ def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[N
             "classifier must flatten its map and end in a fully connected layer, "
             f"got {[f'{node.name}: {type(node.layer).__name__}' for node in classifier.nodes]}"
         )
-    average = classifier.node(flattened.inputs[0])
-    left_out = [average, flattened] if isinstance(average.layer, GlobalAvgPool2d) else [flattened]
+    flattens = flattened.inputs[0]
+    average = [node for node in classifier.nodes if node.name == flattens and isinstance(node.layer, GlobalAvgPool2d)]
+    left_out = [*average, flattened]
     first_dense = next(node for node in classifier.nodes if isinstance(node.layer, Linear))
     renamed = {node.name: left_out[0].inputs[0] for node in left_out} | {classifier.nodes[-1].name: SCORE}
     nodes = []
