@@ -129,7 +129,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = set()
     for _ in range(3):
-        fresh = training._fresh_folder("some/where/photos", 8)
+        fresh = training._fresh_folder("photos-fcn8s")
         fresh.mkdir(parents=True)
         names.add(fresh)
     assert len(names) == 3
@@ -137,7 +137,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
 
 
 def test_defaults_of_a_folder_are_those_of_the_readme(folder):
-    chosen = training._with_defaults({"data": str(folder)})
+    chosen = training.with_defaults({"data": str(folder)})
     assert (chosen["steps"], chosen["batch_size"], chosen["optimizer"], chosen["learning_rate"]) == (
         1400,
         4,

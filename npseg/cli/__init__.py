@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | convert | summary | formula | explain | explore`.
+"""The command line: `npseg train | pretrain | evaluate | predict | convert | summary | formula | explain | explore`.
 
 Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
 imported by the command that needs it, so `--help` is quick.
@@ -9,12 +9,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from npseg.cli import counting, inference, teaching, training, weights
+from npseg.cli import counting, inference, pretraining, teaching, training, weights
 from npseg.cli.shared import INTERRUPTED, UsageError
 from npseg.flags import make_parser
 
 COMMANDS = {
     "train": training.train,
+    "pretrain": pretraining.pretrain,
     "evaluate": inference.evaluate,
     "predict": inference.predict,
     "convert": weights.convert,

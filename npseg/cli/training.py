@@ -1,14 +1,15 @@
-"""`npseg train`: start a run or resume one, watch it, draw its figures."""
+"""`npseg train`: start a run or resume one, watch it, draw its figures; `npseg pretrain` shares all but the start."""
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, open_data
 from npseg.flags.training import (
+    BACKBONE,
     COMMON_DEFAULTS,
     DATA_DEFAULTS,
     NETWORK_DEFAULTS,
@@ -19,6 +20,7 @@ from npseg.flags.training import (
 )
 
 if TYPE_CHECKING:
+    from npseg.data import Normalise
     from npseg.nn.graph import Graph
     from npseg.training.run import Run
 
@@ -26,7 +28,11 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> int:
     """Start a run or resume one; at the end draw its figures and print its best metrics."""
     given = {name: value for name, value in vars(options).items() if value is not None}
-    run = _resume(given) if "resume" in given else _start(given)
+    return follow(resume(given) if "resume" in given else _start(given), "train")
+
+
+def follow(run: "Run", command: str) -> int:
+    """Train a run as far as it shall go, draw its figures and print its best metrics; the command is who resumes it."""
     state, settings = run.state, run.state.settings
     print(
         f"{sum(array.size for array in state.model.parameters.values()):,} parameters, {state.samples:,} images of "
@@ -36,7 +42,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"Engine: {_engine_summary()}")
     print(f"Run folder: {run.folder}", flush=True)
     if not _train_with_progress_bar(run):
-        print(f"Stopped and saved after step {state.step}. Go on with: npseg train --resume {run.folder}")
+        print(f"Stopped and saved after step {state.step}. Go on with: npseg {command} --resume {run.folder}")
         return INTERRUPTED
     _draw_figures(run)
     _print_best(run)
@@ -49,21 +55,23 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.samples import cached, median_frequency_weights
     from npseg.training.settings import Settings
 
-    chosen = _with_defaults(given)
-    folder = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    chosen = with_defaults(given)
+    folder = output_folder(chosen, f"{Path(chosen['data']).resolve().name}-fcn{chosen['stride']}s")
     training, validation = (open_data(chosen["data"], split, chosen.get("image_size")) for split in SHAPES_COUNT)
     training = cached(training)
     if chosen.get("class_weights") == "median":
         chosen["class_weights"] = tuple(median_frequency_weights(training))
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
     network = {name: chosen[name] for name in NETWORK_DEFAULTS} | {"init_from": chosen.get("init_from")}
-    model = _build_network(len(training.classes), network, settings.seed)
-    return Run.start(folder, model, training, validation, settings, {"network": network})
+    if _is_classifier(network["init_from"]):
+        network = _without_backbone(network, given)
+        model, normalise = _build_on_classifier(training.classes, network, settings.seed)
+    else:
+        model, normalise = _build_network(len(training.classes), network, settings.seed), None
+    return Run.start(folder, model, training, validation, settings, {"network": network}, normalise)
 
 
-def _resume(given: Mapping[str, Any]) -> "Run":
+def resume(given: Mapping[str, Any]) -> "Run":
     """An old run. It goes on as it began, so hardly any flag may come with it."""
     from npseg.training.run import Run
 
@@ -76,7 +84,7 @@ def _resume(given: Mapping[str, Any]) -> "Run":
     return Run.resume(folder, **changes)
 
 
-def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """All flags of a new run; some defaults depend on the data, the optimizer and the schedule."""
     chosen: dict[str, Any] = {**COMMON_DEFAULTS, **NETWORK_DEFAULTS, **given}
     kind = SHAPES if chosen["data"] == SHAPES else "a folder"
@@ -109,9 +117,50 @@ def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Grap
     return model
 
 
-def _fresh_folder(data: str, stride: int) -> Path:
-    """A name under runs/ that nothing has yet."""
-    name = f"{Path(data).resolve().name}-fcn{stride}s-{datetime.now():%Y%m%d-%H%M%S}"
+def _is_classifier(path: str | None) -> bool:
+    """Whether the network that `--init-from` names has fully connected layers."""
+    from npseg.models import is_classifier, load
+    from npseg.training import checkpoints
+
+    return path is not None and is_classifier(load(checkpoints.locate(Path(path))))
+
+
+def _without_backbone(network: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that describe an FCN on a classifier, whose layers are as they are."""
+    for name in BACKBONE:
+        if name in given:
+            raise UsageError(
+                f"{flag_of(name)} has no meaning with --init-from {network['init_from']}: the FCN takes the layers of "
+                "this classifier"
+            )
+    return {name: value for name, value in network.items() if name not in BACKBONE}
+
+
+def _build_on_classifier(classes: Sequence[str], network: Mapping[str, Any], seed: int) -> "tuple[Graph, Normalise]":
+    """The FCN on the classifier that `--init-from` names, and how that one's images were normalised."""
+    from npseg.training.transfer import fcn_on_classifier
+
+    return fcn_on_classifier(
+        Path(network["init_from"]),
+        classes,
+        network["stride"],
+        form=network["form"],
+        train_upsampling=network["train_upsampling"],
+        seed=seed,
+    )
+
+
+def output_folder(given: Mapping[str, Any], name: str) -> Path:
+    """Where a new run goes: the folder that was named, which must be empty, or a fresh one."""
+    folder: Path = given.get("output") or _fresh_folder(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    return folder
+
+
+def _fresh_folder(name: str) -> Path:
+    """A folder under runs/ that is not there yet."""
+    name = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     folder, number = Path("runs", name), 1
     while folder.exists():
         number += 1
@@ -123,6 +172,7 @@ def _train_with_progress_bar(run: "Run") -> bool:
     """Train, showing loss, learning rate and time left; whether the last step was reached."""
     from tqdm import tqdm
 
+    unit = _unit(run)
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a log file keeps every update
     with tqdm(
         total=run.state.settings.steps,
@@ -137,16 +187,23 @@ def _train_with_progress_bar(run: "Run") -> bool:
             bar.set_postfix(loss=f"{record['loss']:.4g}", rate=f"{record['learning_rate']:.2e}", refresh=False)
             bar.update()
             if "val" in record:
-                bar.write(f"step {record['step']:5}: {_summary(record['val'])}", file=sys.stderr)
+                bar.write(f"step {record['step']:5}: {_summary(record['val'], unit)}", file=sys.stderr)
 
         return run.train(observe)
 
 
-def _summary(evaluation: Mapping[str, Any]) -> str:
+def _unit(run: "Run") -> str:
+    """What a run's metrics count: pixels, or with a classifier images."""
+    from npseg.data import labels_whole_images
+
+    return "image" if labels_whole_images(run.validation) else "pixel"
+
+
+def _summary(evaluation: Mapping[str, Any], unit: str) -> str:
     """The two metrics one watches, beside the baselines'."""
     baselines = [metrics for metrics in evaluation["baselines"].values() if metrics is not None]
     parts = []
-    for name, key in (("mean IU", "mean_iu"), ("pixel accuracy", "pixel_accuracy")):
+    for name, key in (("mean IU", "mean_iu"), (f"{unit} accuracy", "pixel_accuracy")):
         own, *others = ("-" if metrics[key] is None else f"{metrics[key]:.1%}" for metrics in (evaluation, *baselines))
         parts.append(f"{name} {own} (baselines {', '.join(others)})")
     return ", ".join(parts)
@@ -166,7 +223,10 @@ def _draw_figures(run: "Run") -> None:
         predictions = [segment(model, [sample.image], task.normalise)[0] for sample in shown]
     samples = [(image, labels, prediction) for (image, labels, _), prediction in zip(shown, predictions, strict=True)]
     run_figures.curves(run.records(), run.folder / "curves.png")
-    run_figures.predictions(samples, task.classes, task.colors, run.folder / "predictions.png")
+    if _unit(run) == "image":
+        run_figures.answers(samples, task.classes, run.folder / "predictions.png")
+    else:
+        run_figures.predictions(samples, task.classes, task.colors, run.folder / "predictions.png")
 
 
 def _print_best(run: "Run") -> None:
@@ -176,7 +236,7 @@ def _print_best(run: "Run") -> None:
     for record in run.records():
         if record["step"] == run.state.best_step and "val" in record:
             print(f"Best network, of step {record['step']}, on the validation images, in per cent:")
-            print(evaluation.table(record["val"]))
+            print(evaluation.table(record["val"], _unit(run)))
     print(f"Figures: {run.folder / 'curves.png'} {run.folder / 'predictions.png'}")
 
 

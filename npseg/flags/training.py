@@ -18,6 +18,8 @@ NETWORK_DEFAULTS: dict[str, Any] = {
     "form": "same",
     "train_upsampling": None,
 }
+BACKBONE = ("widths", "depths", "fc6", "dropout")
+"""Those that describe the VGG."""
 DATA_DEFAULTS: dict[str, dict[str, Any]] = {
     SHAPES: {"steps": 2500, "batch_size": 8, "image_size": (64, 64)},
     "a folder": {"steps": 1400, "batch_size": 4},
@@ -60,7 +62,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     """The flags of `npseg train`. None stands for "not given", so that `--resume` can tell which flags came with it."""
     parser.set_defaults(command="train")
     shapes, folder = DATA_DEFAULTS[SHAPES], DATA_DEFAULTS["a folder"]
+    add_run(parser, f"{shapes['steps']} on shapes, {folder['steps']} on a folder")
+    _add_data(parser)
+    _add_network(parser)
+    add_learning(parser)
 
+
+def add_run(parser: argparse.ArgumentParser, default_steps: str) -> None:
+    """The flags of any run: its folder, its length, its randomness, who computes."""
     run = parser.add_argument_group("the run")
     run.add_argument("--output", type=Path, metavar="RUN", help="its folder (default: a fresh one under runs/)")
     run.add_argument(
@@ -74,7 +83,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=positive,
         metavar="N",
-        help=f"updates in all (default: {shapes['steps']} on shapes, {folder['steps']} on a folder)",
+        help=f"updates in all (default: {default_steps})",
     )
     run.add_argument(
         "--validate-every", type=positive, metavar="N", help="steps between validations (default: steps / 10)"
@@ -94,6 +103,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     add_engine(run)
 
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """The flags of images and label maps."""
+    shapes, folder = DATA_DEFAULTS[SHAPES], DATA_DEFAULTS["a folder"]
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -135,6 +148,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="train on random windows of this size (default: on whole images)",
     )
 
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """The flags of an FCN."""
     network = parser.add_argument_group("network")
     network.add_argument(
         "--stride",
@@ -142,6 +158,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         choices=(32, 16, 8),
         help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {NETWORK_DEFAULTS['stride']})",
     )
+    add_backbone(network)
+    _add_decoder(network)
+
+
+def add_backbone(network: "argparse._ActionsContainer") -> None:
+    """The flags of a VGG."""
     network.add_argument(
         "--widths",
         type=positive,
@@ -170,6 +192,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=f"share of fc6 and fc7 that each training step silences (default: {NETWORK_DEFAULTS['dropout']})",
     )
+
+
+def _add_decoder(network: "argparse._ActionsContainer") -> None:
+    """The flags of what turns a backbone into an FCN, and of where its parameters start."""
     network.add_argument(
         "--form",
         choices=("same", "paper"),
@@ -186,10 +212,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--init-from",
         type=str,
         metavar="RUN_OR_CHECKPOINT",
-        help="start from the parameters of this network where names and shapes agree, as FCN-16s from FCN-32s "
-        "(default: random)",
+        help="start from the parameters of this network where names and shapes agree, as FCN-16s from FCN-32s; "
+        "a classifier of npseg pretrain becomes the FCN's backbone (default: random)",
     )
 
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """The flags of optimizer, schedule and loss."""
     learning = parser.add_argument_group("learning")
     adam, sgd = OPTIMIZER_DEFAULTS["adam"], OPTIMIZER_DEFAULTS["sgd"]
     learning.add_argument(

@@ -1,7 +1,7 @@
 """Networks by function and by name: the classifiers of the field, and the segmentation networks built on them."""
 
 from npseg.models.alexnet import alexnet, caffenet, caffenet_encoder, fcn_alexnet
-from npseg.models.convolutionalise import convolutionalise
+from npseg.models.convolutionalise import convolutionalise, is_classifier
 from npseg.models.deeplab import context_module, deeplab_largefov
 from npseg.models.fcn import fcn, initialise_from
 from npseg.models.files import load, save
@@ -22,6 +22,7 @@ __all__ = [
     "fcn_alexnet",
     "googlenet",
     "initialise_from",
+    "is_classifier",
     "load",
     "mobilenet_v1",
     "named",

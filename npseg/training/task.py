@@ -30,8 +30,8 @@ class Task:
     data: Mapping[str, Mapping[str, Any]]
 
     @classmethod
-    def of(cls, training: Dataset, validation: Dataset) -> "Task":
-        """The task that two splits pose; images are normalised by mean and deviation of the training split.
+    def of(cls, training: Dataset, validation: Dataset, normalise: Normalise | None = None) -> "Task":
+        """The task that two splits pose; by default the images' normalisation is fitted to the training split.
 
         Raises:
             ValueError: the splits differ in their classes.
@@ -44,7 +44,7 @@ class Task:
             tuple(training.classes),
             training.colors,
             training.ignore_index,
-            fit_normalisation(training),
+            normalise or fit_normalisation(training),
             {"train": training.describe(), "val": validation.describe()},
         )
 
