@@ -32,6 +32,7 @@ TITLES = (
     "10_skips",
     "11_training",
     "12_fast_kernels",
+    "14_transfer",
 )
 
 LARGEST_NOTEBOOK = 600_000
