@@ -13,7 +13,7 @@ from PIL import Image
 
 from npseg import cli
 from npseg import engines as npseg_engines
-from npseg.cli import training
+from npseg.cli import shared, training
 from npseg.flags.training import SHAPES_COUNT
 from npseg.models import files, vgg
 from npseg.training import checkpoints
@@ -129,7 +129,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = set()
     for _ in range(3):
-        fresh = training._fresh_folder({"data": "some/where/photos", "architecture": "fcn", "stride": 8})
+        fresh = shared.output_folder({}, "photos-fcn8s")
         fresh.mkdir(parents=True)
         names.add(fresh)
     assert len(names) == 3
@@ -137,7 +137,7 @@ def test_a_fresh_name_each_time(tmp_path, monkeypatch):
 
 
 def test_defaults_of_a_folder_are_those_of_the_readme(folder):
-    chosen = training._with_defaults({"data": str(folder)})
+    chosen = training.with_defaults({"data": str(folder)})
     assert (chosen["steps"], chosen["batch_size"], chosen["optimizer"], chosen["learning_rate"]) == (
         1400,
         4,

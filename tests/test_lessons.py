@@ -33,6 +33,7 @@ TITLES = (
     "11_training",
     "12_fast_kernels",
     "13_transfer",
+    "14_transfer",
 )
 
 LARGEST_NOTEBOOK = 600_000

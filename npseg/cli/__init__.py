@@ -1,4 +1,6 @@
-"""The command line: `npseg train | compare | evaluate | predict | convert | summary | formula | explain | explore`.
+"""The command line.
+
+    npseg train | pretrain | compare | evaluate | predict | convert | summary | formula | explain | explore
 
 Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
 imported by the command that needs it, so `--help` is quick.
@@ -9,12 +11,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from npseg.cli import comparing, counting, inference, teaching, training, weights
+from npseg.cli import comparing, counting, inference, pretraining, teaching, training, weights
 from npseg.cli.shared import INTERRUPTED, UsageError
 from npseg.flags import make_parser
 
 COMMANDS = {
     "train": training.train,
+    "pretrain": pretraining.pretrain,
     "compare": comparing.compare,
     "evaluate": inference.evaluate,
     "predict": inference.predict,

@@ -3,12 +3,11 @@
 import argparse
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from npseg.cli.shared import INTERRUPTED, UsageError, flag_of, fresh_folder, open_data
+from npseg.cli.shared import INTERRUPTED, UsageError, flag_of, open_data, output_folder
 from npseg.flags.comparing import DEFAULTS
 from npseg.flags.training import SHAPES
 
@@ -45,9 +44,7 @@ def _start(given: Mapping[str, Any], training: "Dataset", validation: "Dataset")
     from npseg.training.settings import Settings
 
     chosen = {**DEFAULTS, **given}
-    folder = chosen.get("output") or fresh_folder(f"comparison-{datetime.now():%Y%m%d-%H%M%S}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    folder = output_folder(chosen, "comparison")
     values = {name: chosen[name] for name in chosen if name in Settings.__dataclass_fields__}
     try:
         plan = Plan(tuple(chosen["systems"]), Settings(**values, validate_every=chosen["steps"]).settled())

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 def evaluate(options: argparse.Namespace) -> int:
     """Print a network's metrics on a split, beside the baselines'."""
+    from npseg.data import labels_whole_images
     from npseg.training import baselines, checkpoints, evaluation
     from npseg.training.samples import cached
 
@@ -36,18 +37,24 @@ def evaluate(options: argparse.Namespace) -> int:
         print(json.dumps(result, indent=2, allow_nan=False))
     else:
         print(f"{path} on {len(dataset)} images of {options.split}, in per cent:")
-        print(evaluation.table(result))
+        print(evaluation.table(result, "image" if labels_whole_images(dataset) else "pixel"))
     return 0
 
 
 def predict(options: argparse.Namespace) -> int:
     """Write the label map and the overlay of each image."""
     from npseg.data import pictures
+    from npseg.models import is_classifier
     from npseg.training import checkpoints
     from npseg.training.evaluation import segment
 
     targets = _prediction_paths(options.images, options.output)
     model, task = checkpoints.load_network(checkpoints.locate(options.network))
+    if is_classifier(model):
+        raise ValueError(
+            f"{options.network}: holds a classifier, which has no label for a pixel; "
+            f"npseg train --init-from {options.network} makes a segmentation network of it"
+        )
     options.output.mkdir(parents=True, exist_ok=True)
     with engine(options.engine, options.winograd):
         for image_path, (label_path, overlay_path) in targets.items():

@@ -1,17 +1,16 @@
 """The network that the flags of `npseg train` describe, and where its weights begin."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npseg.cli.shared import UsageError, flag_of
-from npseg.flags.training import ARCHITECTURE_DEFAULTS, NETWORK_DEFAULTS
+from npseg.flags.training import ARCHITECTURE_DEFAULTS, NETWORK_DEFAULTS, VGG_FLAGS
 
 if TYPE_CHECKING:
     from npseg.data import Normalise
     from npseg.nn.graph import Graph
 
-OF_VGG = ("widths", "depths", "fc6", "dropout")
 OF_BACKBONES = ("pretrained", "fixed_statistics")
 
 
@@ -21,27 +20,72 @@ def describe(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     if backbone is not None and chosen["architecture"] != "fcn":
         raise UsageError(f"--backbone needs --architecture fcn, got {chosen['architecture']}")
     why = "needs --backbone" if backbone is None else "has no meaning with --backbone, which brings its own"
-    for name in OF_BACKBONES if backbone is None else OF_VGG:
+    for name in OF_BACKBONES if backbone is None else VGG_FLAGS:
         if name in given:
             raise UsageError(f"{flag_of(name)} {why}")
     names = [*NETWORK_DEFAULTS, *ARCHITECTURE_DEFAULTS[chosen["architecture"]]]
     network = {name: chosen[name] for name in names} | {"init_from": given.get("init_from")}
+    if _begins_as_classifier(network):
+        return _without_backbone(network, given) | {"on_classifier": True}
     if backbone is None:
         return network
     pretrained = given.get("pretrained")
-    return {name: value for name, value in network.items() if name not in OF_VGG} | {
+    return {name: value for name, value in network.items() if name not in VGG_FLAGS} | {
         "backbone": backbone,
         "pretrained": pretrained,
         "fixed_statistics": given.get("fixed_statistics", pretrained is not None),
     }
 
 
-def build(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
-    """The network, with its first weights; one line for each file that some came from."""
+def _begins_as_classifier(network: Mapping[str, Any]) -> bool:
+    """Whether the network is an FCN and `--init-from` names a classifier of `npseg pretrain` that it is built on."""
+    from npseg.training.transfer import holds_classifier
+
+    fcn_from_file = network["architecture"] == "fcn" and network["init_from"] is not None
+    return fcn_from_file and holds_classifier(Path(network["init_from"]))
+
+
+def _without_backbone(network: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that describe an FCN on a classifier, whose layers are as they are."""
+    for name in (*VGG_FLAGS, "backbone"):
+        if name in given:
+            raise UsageError(
+                f"{flag_of(name)} has no meaning with --init-from {network['init_from']}: the FCN takes the layers of "
+                "this classifier"
+            )
+    return {name: value for name, value in network.items() if name not in VGG_FLAGS}
+
+
+def build(classes: Sequence[str], network: Mapping[str, Any], seed: int) -> "tuple[Graph, Normalise | None]":
+    """The network with its first weights, and how images are normalised for them; None is by the data's own pixels.
+
+    Prints a line for each file that some weights came from.
+    """
+    if network.get("on_classifier"):
+        return _on_classifier(classes, network, seed)
+    make = _fcn if network["architecture"] == "fcn" else _system
+    model = make(len(classes), network, seed)
+    _initialise(model, network)
+    return model, _normalisation(network)
+
+
+def _on_classifier(classes: Sequence[str], network: Mapping[str, Any], seed: int) -> "tuple[Graph, Normalise]":
+    """The FCN on the classifier that `--init-from` names, and how that one's images were normalised."""
+    from npseg.training import checkpoints
+    from npseg.training.transfer import fcn_on_classifier
+
+    path = checkpoints.locate(Path(network["init_from"]))
+    options = {"form": network["form"], "train_upsampling": network["train_upsampling"], "seed": seed}
+    model, normalise = fcn_on_classifier(path, classes, network["stride"], **options)
+    print(f"{path.name}: the classifier that the network is built on")
+    return model, normalise
+
+
+def _initialise(model: "Graph", network: Mapping[str, Any]) -> None:
+    """Take weights from the files that `--pretrained` and `--init-from` name."""
     from npseg import weights
     from npseg.training import checkpoints
 
-    model = _fcn(classes, network, seed) if network["architecture"] == "fcn" else _system(classes, network, seed)
     if network.get("pretrained") is not None:
         path = weights.locate(network["pretrained"])
         report = weights.load_backbone(model, weights.read(path), network["backbone"])
@@ -52,7 +96,6 @@ def build(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
         if not report.loaded:
             raise ValueError(f"{path}: shares no array with the network: {report}")
         print(f"{path.name}: {len(report.loaded)} arrays, {len(report.missing) + len(report.misshaped)} are new")
-    return model
 
 
 def _fcn(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
@@ -69,11 +112,11 @@ def _fcn(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
 def _system(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
     from npseg.models import Proportions, system
 
-    proportions = Proportions(**{name: network[name] for name in OF_VGG if name in network})
+    proportions = Proportions(**{name: network[name] for name in VGG_FLAGS if name in network})
     return system(network["architecture"], classes, proportions, seed=seed)
 
 
-def normalisation(network: Mapping[str, Any]) -> "Normalise | None":
+def _normalisation(network: Mapping[str, Any]) -> "Normalise | None":
     """How images are normalised: as the pretrained backbone knows them; None is by the data's own pixels."""
     from npseg.data import Normalise
     from npseg.models import BACKBONES

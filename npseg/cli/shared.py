@@ -1,6 +1,8 @@
-"""What several commands share: errors of use, the choice of an engine, the data that `--data` names."""
+"""What several commands share: errors of use, the output folder, the choice of an engine, the data of `--data`."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,15 @@ def flag_of(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def fresh_folder(name: str) -> Path:
+def output_folder(given: Mapping[str, Any], name: str) -> Path:
+    """Where something new goes: the folder that `--output` names, which must be empty, or a fresh one by this name."""
+    folder: Path = given.get("output") or _fresh_folder(f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    return folder
+
+
+def _fresh_folder(name: str) -> Path:
     """A folder under runs/ by this name, or this name with a number, that does not exist yet."""
     folder, number = Path("runs", name), 1
     while folder.exists():

@@ -1,14 +1,13 @@
-"""`npseg train`: start a run or resume one, watch it, draw its figures."""
+"""`npseg train`: start a run or resume one, watch it, draw its figures; `npseg pretrain` shares all but the start."""
 
 import argparse
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from npseg.cli import networks
-from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, fresh_folder, open_data
+from npseg.cli.shared import INTERRUPTED, UsageError, engine, flag_of, open_data, output_folder
 from npseg.flags.training import (
     ARCHITECTURE_DEFAULTS,
     COMMON_DEFAULTS,
@@ -27,7 +26,11 @@ if TYPE_CHECKING:
 def train(options: argparse.Namespace) -> int:
     """Start a run or resume one; at the end draw its figures and print its best metrics."""
     given = {name: value for name, value in vars(options).items() if value is not None}
-    run = _resume(given) if "resume" in given else _start(given)
+    return follow(resume(given) if "resume" in given else _start(given), "train")
+
+
+def follow(run: "Run", command: str) -> int:
+    """Train a run as far as it shall go, draw its figures and print its best metrics; the command is who resumes it."""
     state, settings = run.state, run.state.settings
     print(
         f"{sum(array.size for array in state.model.parameters.values()):,} parameters, {state.samples:,} images of "
@@ -37,7 +40,7 @@ def train(options: argparse.Namespace) -> int:
         print(f"Engine: {_engine_summary()}")
     print(f"Run folder: {run.folder}", flush=True)
     if not _train_with_progress_bar(run):
-        print(f"Stopped and saved after step {state.step}. Go on with: npseg train --resume {run.folder}")
+        print(f"Stopped and saved after step {state.step}. Go on with: npseg {command} --resume {run.folder}")
         return INTERRUPTED
     _draw_figures(run)
     _print_best(run)
@@ -50,22 +53,19 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.samples import cached, median_frequency_weights
     from npseg.training.settings import Settings
 
-    chosen = _with_defaults(given)
+    chosen = with_defaults(given)
     network = networks.describe(chosen, given)
-    folder = chosen.get("output") or _fresh_folder(chosen)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    folder = output_folder(chosen, _name(chosen))
     training, validation = (open_data(chosen["data"], split, chosen.get("image_size")) for split in SHAPES_COUNT)
     training = cached(training)
     if chosen.get("class_weights") == "median":
         chosen["class_weights"] = tuple(median_frequency_weights(training))
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
-    model = networks.build(len(training.classes), network, settings.seed)
-    normalise = networks.normalisation(network)
+    model, normalise = networks.build(training.classes, network, settings.seed)
     return Run.start(folder, model, training, validation, settings, {"network": network}, normalise)
 
 
-def _resume(given: Mapping[str, Any]) -> "Run":
+def resume(given: Mapping[str, Any]) -> "Run":
     """An old run. It goes on as it began, so hardly any flag may come with it."""
     from npseg.training.run import Run
 
@@ -78,7 +78,7 @@ def _resume(given: Mapping[str, Any]) -> "Run":
     return Run.resume(folder, **changes)
 
 
-def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     """All flags of a new run; some defaults depend on the data, the optimizer and the schedule."""
     chosen: dict[str, Any] = {**COMMON_DEFAULTS, **NETWORK_DEFAULTS, **given}
     kind = SHAPES if chosen["data"] == SHAPES else "a folder"
@@ -95,16 +95,17 @@ def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"validate_every": max(1, chosen["steps"] // 10)} | chosen
 
 
-def _fresh_folder(chosen: Mapping[str, Any]) -> Path:
-    """A name under runs/ that nothing has yet."""
+def _name(chosen: Mapping[str, Any]) -> str:
+    """What a run is called: after its data and its network."""
     network = f"fcn{chosen['stride']}s" if chosen["architecture"] == "fcn" else chosen["architecture"]
-    return fresh_folder(f"{Path(chosen['data']).resolve().name}-{network}-{datetime.now():%Y%m%d-%H%M%S}")
+    return f"{Path(chosen['data']).resolve().name}-{network}"
 
 
 def _train_with_progress_bar(run: "Run") -> bool:
     """Train, showing loss, learning rate and time left; whether the last step was reached."""
     from tqdm import tqdm
 
+    unit = _unit(run)
     seconds = 0.1 if sys.stderr.isatty() else 10.0  # a log file keeps every update
     with tqdm(
         total=run.state.settings.steps,
@@ -119,16 +120,23 @@ def _train_with_progress_bar(run: "Run") -> bool:
             bar.set_postfix(loss=f"{record['loss']:.4g}", rate=f"{record['learning_rate']:.2e}", refresh=False)
             bar.update()
             if "val" in record:
-                bar.write(f"step {record['step']:5}: {_summary(record['val'])}", file=sys.stderr)
+                bar.write(f"step {record['step']:5}: {_summary(record['val'], unit)}", file=sys.stderr)
 
         return run.train(observe)
 
 
-def _summary(evaluation: Mapping[str, Any]) -> str:
+def _unit(run: "Run") -> str:
+    """What a run's metrics count: pixels, or with a classifier images."""
+    from npseg.data import labels_whole_images
+
+    return "image" if labels_whole_images(run.validation) else "pixel"
+
+
+def _summary(evaluation: Mapping[str, Any], unit: str) -> str:
     """The two metrics one watches, beside the baselines'."""
     baselines = [metrics for metrics in evaluation["baselines"].values() if metrics is not None]
     parts = []
-    for name, key in (("mean IU", "mean_iu"), ("pixel accuracy", "pixel_accuracy")):
+    for name, key in (("mean IU", "mean_iu"), (f"{unit} accuracy", "pixel_accuracy")):
         own, *others = ("-" if metrics[key] is None else f"{metrics[key]:.1%}" for metrics in (evaluation, *baselines))
         parts.append(f"{name} {own} (baselines {', '.join(others)})")
     return ", ".join(parts)
@@ -148,7 +156,10 @@ def _draw_figures(run: "Run") -> None:
         predictions = [segment(model, [sample.image], task.normalise)[0] for sample in shown]
     samples = [(image, labels, prediction) for (image, labels, _), prediction in zip(shown, predictions, strict=True)]
     run_figures.curves(run.records(), run.folder / "curves.png")
-    run_figures.predictions(samples, task.classes, task.colors, run.folder / "predictions.png")
+    if _unit(run) == "image":
+        run_figures.answers(samples, task.classes, run.folder / "predictions.png")
+    else:
+        run_figures.predictions(samples, task.classes, task.colors, run.folder / "predictions.png")
 
 
 def _print_best(run: "Run") -> None:
@@ -158,7 +169,7 @@ def _print_best(run: "Run") -> None:
     for record in run.records():
         if record["step"] == run.state.best_step and "val" in record:
             print(f"Best network, of step {record['step']}, on the validation images, in per cent:")
-            print(evaluation.table(record["val"]))
+            print(evaluation.table(record["val"], _unit(run)))
     print(f"Figures: {run.folder / 'curves.png'} {run.folder / 'predictions.png'}")
 
 

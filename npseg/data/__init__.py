@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from npseg import checks
-from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR, Dataset, Sample
+from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR, Dataset, Sample, labels_whole_images
 from npseg.data.folder import ImageFolder
 from npseg.data.pictures import (
     classifier_view,
@@ -15,14 +15,23 @@ from npseg.data.pictures import (
     write_image,
     write_label_map,
 )
-from npseg.data.shapes import Shapes
-from npseg.data.transforms import Compose, Normalise, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
+from npseg.data.shapes import Shapes, SingleShapes
+from npseg.data.transforms import (
+    Compose,
+    ImageAlone,
+    Normalise,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomScale,
+    Transform,
+)
 
 __all__ = [
     "IGNORE_INDEX",
     "VOID_COLOR",
     "Compose",
     "Dataset",
+    "ImageAlone",
     "ImageFolder",
     "Normalise",
     "RandomCrop",
@@ -30,8 +39,10 @@ __all__ = [
     "RandomScale",
     "Sample",
     "Shapes",
+    "SingleShapes",
     "Transform",
     "classifier_view",
+    "labels_whole_images",
     "open_dataset",
     "overlay",
     "paint",
@@ -41,14 +52,18 @@ __all__ = [
     "write_label_map",
 ]
 
-KINDS: dict[str, type[Shapes] | type[ImageFolder]] = {"shapes": Shapes, "folder": ImageFolder}
+KINDS: dict[str, type[Shapes] | type[SingleShapes] | type[ImageFolder]] = {
+    "shapes": Shapes,
+    "single shapes": SingleShapes,
+    "folder": ImageFolder,
+}
 
 
 def open_dataset(description: Mapping[str, Any], split: str) -> Dataset:
     """The data set that `describe()` described.
 
     Args:
-        description: "kind", which is "shapes" or "folder", and the arguments of `Shapes` or `ImageFolder`.
+        description: "kind", one of `KINDS`, and the arguments of its class.
         split: "train", "val", or whatever other split a folder has.
 
     Returns:

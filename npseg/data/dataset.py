@@ -1,7 +1,8 @@
 """What every data set offers, and the checks of the two arrays it deals in.
 
 An image is a uint8 array (H, W, 3), red, green, blue. Its label map is an array (H, W) of class ids; the id 255 marks
-void: pixels nobody labelled (or could), which neither training nor evaluation counts.
+void: pixels nobody labelled (or could), which neither training nor evaluation counts. In a data set for classification
+an image has one label as a whole, an array without axes.
 """
 
 import operator
@@ -24,7 +25,7 @@ class Sample(NamedTuple):
 
     Attributes:
         image: uint8 (H, W, 3).
-        labels: uint8 (H, W), class ids, 255 = ignore.
+        labels: uint8 (H, W), class ids, 255 = ignore; or (), the class of the whole image.
         name: tells the sample from the others of its split.
     """
 
@@ -62,6 +63,11 @@ class Dataset(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """The kind and its arguments, without the split, as JSON can hold them; see `open_dataset`."""
+
+
+def labels_whole_images(dataset: Dataset) -> bool:
+    """Whether the data set is for classification: one label for each image, not one for each pixel."""
+    return dataset[0].labels.ndim == 0
 
 
 def index_within(index: int, length: int) -> int:

@@ -15,7 +15,7 @@ size nor colour says what is shown. Later objects cover earlier ones, and some r
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ SMALLEST_IMAGE = 16
 MOST_OBJECTS = 4
 RADIUS = (0.2, 0.32)
 """The least and the largest radius of a disc, as fractions of the image's shorter side; other forms have its area."""
+MARGIN, SINGLE_MARGIN = 0.1, 0.25
+"""How close to a border the centre of an object may be, as a share of the image: in a scene, and where it is alone."""
 REACH = 1.6
 """No form reaches farther from its centre than this many radii."""
 
@@ -133,20 +135,43 @@ KINDS = (
 
 def draw_scene(image_size: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A background and one to four objects, the later over the earlier ones: image (H, W, 3) and label map (H, W)."""
+    colors, labels = _background(image_size, rng)
+    for _ in range(rng.integers(1, MOST_OBJECTS + 1)):
+        _draw_anywhere(colors, labels, int(rng.integers(1, len(KINDS))), MARGIN, rng)
+    return _photograph(colors, rng), labels
+
+
+def draw_single(image_size: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.uint8], int]:
+    """A background and one object in its middle half, or none: image (H, W, 3) and the object's class, 0 for none."""
+    colors, labels = _background(image_size, rng)
+    class_id = int(rng.integers(len(KINDS)))
+    if class_id > 0:
+        _draw_anywhere(colors, labels, class_id, SINGLE_MARGIN, rng)
+    return _photograph(colors, rng), class_id
+
+
+def _background(image_size: tuple[int, int], rng: np.random.Generator) -> tuple[Floats, NDArray[np.uint8]]:
+    """Colours (H, W, 3) and label map (H, W) of an image in which nothing is to be seen yet."""
     height, width = image_size
     colors = np.empty((height, width, 3), np.float32)
     labels = np.empty((height, width), np.uint8)
     _draw(colors, labels, 0, center=(height / 2, width / 2), radius=max(image_size), rng=rng)
-    for _ in range(rng.integers(1, MOST_OBJECTS + 1)):
-        _draw(
-            colors,
-            labels,
-            class_id=int(rng.integers(1, len(KINDS))),
-            center=(rng.uniform(0.1, 0.9) * height, rng.uniform(0.1, 0.9) * width),
-            radius=rng.uniform(*RADIUS) * min(image_size),
-            rng=rng,
-        )
-    return _photograph(colors, rng), labels
+    return colors, labels
+
+
+def _draw_anywhere(
+    colors: Floats, labels: NDArray[np.uint8], class_id: int, margin: float, rng: np.random.Generator
+) -> None:
+    """Draw one object of random size, its centre at least this share of the image away from every border."""
+    height, width = labels.shape
+    _draw(
+        colors,
+        labels,
+        class_id,
+        center=(rng.uniform(margin, 1 - margin) * height, rng.uniform(margin, 1 - margin) * width),
+        radius=rng.uniform(*RADIUS) * min(height, width),
+        rng=rng,
+    )
 
 
 def _draw(
@@ -193,7 +218,43 @@ def _photograph(colors: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.clip(colors * brightness + darkest + noise, 0, 255).astype(np.uint8)
 
 
-class Shapes:
+class _Generated:
+    """What the generated data sets share: `count` images, of which number `index` is drawn when it is asked for."""
+
+    classes = tuple(kind.name for kind in KINDS)
+    colors = np.array([kind.color for kind in KINDS], np.uint8)
+    colors.flags.writeable = False
+    ignore_index = IGNORE_INDEX
+    kind: ClassVar[str]
+
+    def __init__(
+        self, count: int, *, seed: int = 0, split: str = "train", image_size: tuple[int, int] = (64, 64)
+    ) -> None:
+        self.count = checks.integer(count, "count", at_least=1)
+        self.seed = checks.integer(seed, "seed", at_least=0)
+        self.split = checks.choice(split, "split", ("train", "val"))
+        self.image_size = checks.size(image_size, "image_size", at_least=SMALLEST_IMAGE)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return self.count
+
+    def __getitem__(self, index: int) -> Sample:
+        """Draw image `index`."""
+        index = index_within(index, self.count)
+        image, labels = self._drawn(generator(self.seed, f"{self.kind}-{self.split}", index))
+        return Sample(image, labels, f"{self.split}-{index:05d}")
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """One image and its labels."""
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """The arguments but the split."""
+        return {"kind": self.kind, "count": self.count, "seed": self.seed, "image_size": list(self.image_size)}
+
+
+class Shapes(_Generated):
     """A generated data set of `count` scenes; nothing is stored, scene `index` is drawn when it is asked for.
 
     A scene depends on (seed, split, index, image_size) alone, so the first 100 of 1,000 scenes are those of 100, and
@@ -216,29 +277,31 @@ class Shapes:
     ('background', 'disc', 'square', 'triangle', 'ring', 'cross')
     """
 
-    classes = tuple(kind.name for kind in KINDS)
-    colors = np.array([kind.color for kind in KINDS], np.uint8)
-    colors.flags.writeable = False
-    ignore_index = IGNORE_INDEX
+    kind = "shapes"
 
-    def __init__(
-        self, count: int, *, seed: int = 0, split: str = "train", image_size: tuple[int, int] = (64, 64)
-    ) -> None:
-        self.count = checks.integer(count, "count", at_least=1)
-        self.seed = checks.integer(seed, "seed", at_least=0)
-        self.split = checks.choice(split, "split", ("train", "val"))
-        self.image_size = checks.size(image_size, "image_size", at_least=SMALLEST_IMAGE)
+    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        return draw_scene(self.image_size, rng)
 
-    def __len__(self) -> int:
-        """The number of scenes."""
-        return self.count
 
-    def __getitem__(self, index: int) -> Sample:
-        """Draw scene `index`."""
-        index = index_within(index, self.count)
-        image, labels = draw_scene(self.image_size, generator(self.seed, f"shapes-{self.split}", index))
-        return Sample(image, labels, f"{self.split}-{index:05d}")
+class SingleShapes(_Generated):
+    """A generated data set to train a classifier on: one object in each image, or none, and one label for the whole.
 
-    def describe(self) -> dict[str, Any]:
-        """The arguments but the split."""
-        return {"kind": "shapes", "count": self.count, "seed": self.seed, "image_size": list(self.image_size)}
+    The label is the class that `Shapes` gives the object's pixels, 0 (background) where there is none; which pixels
+    those are it does not tell.
+
+    Args:
+        count, seed, split, image_size: as in `Shapes`; an image depends on the same four things, and is in no scene.
+
+    Raises:
+        TypeError, ValueError: as in `Shapes`.
+
+    >>> image, label, name = SingleShapes(100)[3]
+    >>> image.shape, SingleShapes.classes[label]
+    ((64, 64, 3), 'square')
+    """
+
+    kind = "single shapes"
+
+    def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        image, class_id = draw_single(self.image_size, rng)
+        return image, np.array(class_id, np.uint8)

@@ -40,6 +40,18 @@ class Compose:
 
 
 @dataclass(frozen=True)
+class ImageAlone:
+    """A transform for images that have one label as a whole: it stays the same, wherever what it names has moved."""
+
+    transform: Transform
+
+    def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
+        """Apply the transform to the image, whose pixels have no labels."""
+        image, _ = self.transform(image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8), rng)
+        return image, labels
+
+
+@dataclass(frozen=True)
 class RandomHorizontalFlip:
     """Mirror left and right.
 

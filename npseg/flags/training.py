@@ -14,6 +14,8 @@ NETWORK_DEFAULTS: dict[str, Any] = {
     "widths": (16, 32, 64, 128, 128),
     "depths": (2, 2, 3, 3, 3),
 }
+VGG_FLAGS = ("widths", "depths", "fc6", "dropout")
+"""Those that describe a VGG."""
 ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
     "fcn": {"stride": 8, "fc6": 256, "dropout": 0.5, "form": "same", "train_upsampling": None},
     "segnet": {},
@@ -77,7 +79,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     """The flags of `npseg train`. None stands for "not given", so that `--resume` can tell which flags came with it."""
     parser.set_defaults(command="train")
     shapes, folder = DATA_DEFAULTS[SHAPES], DATA_DEFAULTS["a folder"]
+    add_run(parser, f"{shapes['steps']} on shapes, {folder['steps']} on a folder")
+    _add_data(parser)
+    _add_network(parser)
+    add_learning(parser)
 
+
+def add_run(parser: argparse.ArgumentParser, default_steps: str) -> None:
+    """The flags of any run: its folder, its length, its randomness, who computes."""
     run = parser.add_argument_group("the run")
     run.add_argument("--output", type=Path, metavar="RUN", help="its folder (default: a fresh one under runs/)")
     run.add_argument(
@@ -91,7 +100,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--steps",
         type=positive,
         metavar="N",
-        help=f"updates in all (default: {shapes['steps']} on shapes, {folder['steps']} on a folder)",
+        help=f"updates in all (default: {default_steps})",
     )
     run.add_argument(
         "--validate-every", type=positive, metavar="N", help="steps between validations (default: steps / 10)"
@@ -111,6 +120,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     add_engine(run)
 
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """The flags of images and label maps."""
+    shapes, folder = DATA_DEFAULTS[SHAPES], DATA_DEFAULTS["a folder"]
     data = parser.add_argument_group("data")
     data.add_argument(
         "--data",
@@ -152,6 +165,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="train on random windows of this size (default: on whole images)",
     )
 
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """The flags of the network."""
     network = parser.add_argument_group("network")
     fcn = ARCHITECTURE_DEFAULTS["fcn"]
     network.add_argument(
@@ -166,6 +182,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         choices=(32, 16, 8),
         help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {fcn['stride']})",
     )
+    add_vgg(network)
+    _add_decoder(network)
+    _add_backbone(network)
+
+
+def add_vgg(network: "argparse._ActionsContainer") -> None:
+    """The flags of a VGG."""
+    fcn = ARCHITECTURE_DEFAULTS["fcn"]
     network.add_argument(
         "--widths",
         type=positive,
@@ -194,6 +218,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help=f"share of fc6 and fc7 that each training step silences (default: {fcn['dropout']})",
     )
+
+
+def _add_decoder(network: "argparse._ActionsContainer") -> None:
+    """The flags of what turns a backbone into an FCN, and of where its parameters start."""
+    fcn = ARCHITECTURE_DEFAULTS["fcn"]
     network.add_argument(
         "--form",
         choices=("same", "paper"),
@@ -210,8 +239,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=str,
         metavar="RUN_OR_FILE",
         help="start from the parameters of this network where names and shapes agree, as FCN-16s from FCN-32s; a run's "
-        "folder, or a file that ends in .npz, .safetensors, .pth or .pt (default: random)",
+        "folder, or a file that ends in .npz, .safetensors, .pth or .pt; a classifier of npseg pretrain becomes the "
+        "FCN's backbone (default: random)",
     )
+
+
+def _add_backbone(network: "argparse._ActionsContainer") -> None:
+    """The flags of a classifier of the field that an FCN is built on."""
     network.add_argument(
         "--backbone",
         choices=BACKBONES,
@@ -230,7 +264,17 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="whether the backbone's batch normalisation keeps to its running statistics, which a few images would "
         "spoil (default: with --pretrained)",
     )
+    network.add_argument(
+        "--backbone-rate",
+        type=float,
+        metavar="SHARE",
+        help="the backbone's learning rate as a share of the decoder's; below 1 a pretrained one is changed slowly, 0 "
+        "leaves it alone (default: 1)",
+    )
 
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """The flags of optimizer, schedule and loss."""
     learning = parser.add_argument_group("learning")
     adam, sgd = OPTIMIZER_DEFAULTS["adam"], OPTIMIZER_DEFAULTS["sgd"]
     learning.add_argument(
@@ -242,13 +286,6 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help=f"at the start; sgd doubles it for biases (default: {adam['learning_rate']} with adam, "
         f"{sgd['learning_rate']} with sgd)",
-    )
-    learning.add_argument(
-        "--backbone-rate",
-        type=float,
-        metavar="SHARE",
-        help="the backbone's learning rate as a share of the decoder's; below 1 a pretrained one is changed slowly, 0 "
-        "leaves it alone (default: 1)",
     )
     learning.add_argument("--momentum", type=float, metavar="M", help=f"of sgd (default: {sgd['momentum']})")
     learning.add_argument(

@@ -3,7 +3,7 @@
 from npseg.models.alexnet import alexnet, caffenet, caffenet_encoder, fcn_alexnet
 from npseg.models.backbones import BACKBONES, encoder, fcn_on
 from npseg.models.context import context_module, dilation8
-from npseg.models.convolutionalise import convolutionalise
+from npseg.models.convolutionalise import convolutionalise, is_classifier
 from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
 from npseg.models.efficientnet import efficientnet_lite0
 from npseg.models.fcn import fcn, initialise_from
@@ -38,6 +38,7 @@ __all__ = [
     "googlenet",
     "googlenet_encoder",
     "initialise_from",
+    "is_classifier",
     "load",
     "mobilenet_v1",
     "named",

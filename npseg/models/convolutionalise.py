@@ -8,7 +8,7 @@ from npseg.models.fcn import SCORE
 from npseg.nn import Conv2d, Flatten, GlobalAvgPool2d, Graph, Linear, Node
 
 
-def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
+def convolutionalise(classifier: Graph, padding: Padding = 0, *, scores: bool = True) -> Graph:
     """Turn a classifier's fully connected layers into convolutions, so that it scores every place of any image.
 
         linear(x.flatten()) = conv2d(x, weight.reshape(C_out, C, H, W))      for a map x (C, H, W)
@@ -24,10 +24,11 @@ def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
             `npseg.models.mobilenet_v1`.
         padding: of the first dense layer's convolution. With 0, an image of the classifier's size gives a 1x1 map that
             equals the classifier's scores; with "same", entry ((K_h - 1) // 2, (K_w - 1) // 2) of a larger map does.
+        scores: whether to keep the last dense layer; FCNs whose classes are others than the classifier's do without.
 
     Returns:
-        A graph from images of any size that leaves the kernel room to a map of scores, "score_fr". `npseg.models.fcn`
-        takes it as its start.
+        A graph from images of any size that leaves the kernel room to a map of scores, "score_fr", or without scores to
+        the last hidden layer. `npseg.models.fcn` takes either as its start.
 
     Raises:
         TypeError, ValueError: the classifier is not of this form.
@@ -35,13 +36,20 @@ def convolutionalise(classifier: Graph, padding: Padding = 0) -> Graph:
     Source: Long, Shelhamer, Darrell (2015), section 3.1; "net surgery" in Caffe. The average's scores by place are the
     "class activation maps" of Zhou et al. (2016).
     """
+    scores = checks.flag(scores, "scores")
     nodes, renamed = convolutional_nodes(classifier, padding)
-    network = Graph(nodes, input_channels=classifier.input_channels, seed=classifier.seed, dtype=classifier.dtype)
+    network = Graph(
+        nodes if scores else nodes[:-1],
+        input_channels=classifier.input_channels,
+        seed=classifier.seed,
+        dtype=classifier.dtype,
+    )
     targets = network.parameters | network.buffers
     for name, value in (classifier.parameters | classifier.buffers).items():
         layer_name, key = name.rsplit(".", 1)
-        target = targets[f"{renamed.get(layer_name, layer_name)}.{key}"]
-        np.copyto(target, value.reshape(target.shape))
+        target = targets.get(f"{renamed.get(layer_name, layer_name)}.{key}")
+        if target is not None:
+            np.copyto(target, value.reshape(target.shape))
     return network
 
 
@@ -49,14 +57,14 @@ def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[N
     """The nodes of `convolutionalise`, without any weights, and the new names of those that got others."""
     if not isinstance(classifier, Graph):
         raise TypeError(f"classifier must be a Graph, got {checks.describe(classifier)}")
-    flattened = next((node for node in classifier.nodes if isinstance(node.layer, Flatten)), None)
-    if flattened is None or not isinstance(classifier.nodes[-1].layer, Linear):
+    if not is_classifier(classifier):
         raise ValueError(
             "classifier must flatten its map and end in a fully connected layer, "
             f"got {[f'{node.name}: {type(node.layer).__name__}' for node in classifier.nodes]}"
         )
-    flattens = flattened.inputs[0]
-    average = [node for node in classifier.nodes if node.name == flattens and isinstance(node.layer, GlobalAvgPool2d)]
+    flattened = next(node for node in classifier.nodes if isinstance(node.layer, Flatten))
+    source = flattened.inputs[0]
+    average = [node for node in classifier.nodes if node.name == source and isinstance(node.layer, GlobalAvgPool2d)]
     left_out = [*average, flattened]
     first_dense = next(node for node in classifier.nodes if isinstance(node.layer, Linear))
     renamed = {node.name: left_out[0].inputs[0] for node in left_out} | {classifier.nodes[-1].name: SCORE}
@@ -69,6 +77,12 @@ def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[N
             inputs = tuple(renamed.get(name, name) for name in node.inputs)
             nodes.append(Node(renamed.get(node.name, node.name), layer, inputs))
     return nodes, renamed
+
+
+def is_classifier(network: Graph) -> bool:
+    """Whether a network is of the form that `convolutionalise` takes: it flattens its map and ends in a dense layer."""
+    flattens = any(isinstance(node.layer, Flatten) for node in network.nodes)
+    return flattens and isinstance(network.nodes[-1].layer, Linear)
 
 
 def _as_convolution(layer: Linear, flattened: Node, is_first: bool, padding: Padding) -> Conv2d:

@@ -79,22 +79,30 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
     """
     path = Path(path)
     arrays = read_arrays(path)
-    header = _read_header(path, arrays)
-    try:
-        model = Graph.from_description(header["graph"])
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"{path}: no network can be built from its description: {error}") from error
+    model, metadata = _described(path, arrays)
     _fill(path, model.parameters, arrays, "parameters")
     _fill(path, model.buffers, arrays, "buffers")
-    return model, _group(arrays, "extra"), header["metadata"]
+    return model, _group(arrays, "extra"), metadata
 
 
-def read_arrays(path: Path) -> dict[str, Array]:
-    """All arrays of an .npz file by name."""
+def read_description(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Any]]:
+    """Read a file's description alone, which is quick however large the network.
+
+    Returns:
+        The layers of the model, without its weights, and the metadata; errors as in `read`.
+    """
+    path = Path(path)
+    return _described(path, read_arrays(path, only="header"))
+
+
+def read_arrays(path: Path, only: str | None = None) -> dict[str, Array]:
+    """The arrays of an .npz file by name: all, or the one of this name if it is there."""
     try:
         with zipfile.ZipFile(path) as archive:
             check_members(archive)
-            return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.namelist()}
+            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
+            wanted = members if only is None else members.keys() & {only}
+            return {name: _read_array(archive, members[name]) for name in wanted}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: not an npseg model file, or cut short or damaged: {error}") from error
     except (ValueError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error) as error:
@@ -124,6 +132,15 @@ def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
     if not isinstance(header.get("graph"), dict) or not isinstance(header.get("metadata"), dict):
         raise ValueError(f"{path}: its header lacks the graph or the metadata")
     return header
+
+
+def _described(path: Path, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str, Any]]:
+    """The network that the header describes, its weights not yet the stored ones, and the metadata."""
+    header = _read_header(path, arrays)
+    try:
+        return Graph.from_description(header["graph"]), header["metadata"]
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValueError(f"{path}: no network can be built from its description: {error}") from error
 
 
 def _group(arrays: Mapping[str, Array], group: str) -> dict[str, Array]:

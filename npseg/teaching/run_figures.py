@@ -1,5 +1,7 @@
 """The two figures of a training run: its curves, and images beside their labels and predictions.
 
+A classifier's predictions are a name for each image.
+
 They are drawn on figure objects of their own, never through `matplotlib.pyplot`: no window, no state that another
 figure could share.
 """
@@ -82,6 +84,39 @@ def predictions(
     if not samples:
         raise ValueError("samples must hold at least one image, got none")
     write_png(_predictions_figure(samples, classes, colors, void_name, void_color, names), path)
+
+
+def answers(
+    samples: Sequence[tuple[NDArray[np.uint8], Any, Any]], classes: Sequence[str], path: str | os.PathLike[str]
+) -> None:
+    """Draw images with their class above, and below it a classifier's answer where it is another, as a PNG.
+
+    Args:
+        samples: image uint8 (H, W, 3), class, predicted class.
+        classes: the names of the classes, by id.
+        path: the PNG file; its folder must exist.
+
+    Raises:
+        ValueError: there is no sample.
+        OSError: the file cannot be written; an older one is untouched.
+    """
+    if not samples:
+        raise ValueError("samples must hold at least one image, got none")
+    write_png(_answers_figure(samples, classes), path)
+
+
+def _answers_figure(samples: Sequence[tuple[NDArray[np.uint8], Any, Any]], classes: Sequence[str]) -> Picture:
+    """A row of images; what is wrong is red. Names are set literally, as in a legend."""
+    figure = Picture(figsize=(WIDTH, WIDTH / len(samples) + 0.6), layout="constrained")
+    [row] = figure.subplots(1, len(samples), squeeze=False)
+    for axes, (image, truth, answer) in zip(row, samples, strict=True):
+        axes.imshow(image)
+        axes.set(xticks=[], yticks=[])
+        axes.set_title(classes[truth], fontsize="medium", parse_math=False)
+        wrong = answer != truth
+        axes.set_xlabel(f"taken for {classes[answer]}" if wrong else "recognised", parse_math=False)
+        axes.xaxis.label.set(color=RED if wrong else GREEN, fontsize="small")
+    return figure
 
 
 def _curves_figure(records: Sequence[Mapping[str, Any]]) -> Picture:

@@ -12,6 +12,7 @@
 | task.py          | the classes and images a network was trained for                      |
 | metrics.py       | the confusion matrix and the four metrics of the FCN paper            |
 | baselines.py     | predictors without a network                                          |
+| transfer.py      | an FCN that begins as a trained classifier                            |
 | evaluation.py    | a network on a split, beside the baselines                            |
 | checkpoints.py   | a run between two steps, in a file                                    |
 | log.py           | one JSON line per step                                                |

@@ -20,7 +20,8 @@ class Baselines(NamedTuple):
 
     Attributes:
         majority: the most frequent class.
-        position: the most frequent class of each position, (H, W), or None where the training images differ in size.
+        position: the most frequent class of each position, (H, W), or None where the training images differ in
+            size or have one label as a whole.
     """
 
     majority: int
@@ -28,7 +29,7 @@ class Baselines(NamedTuple):
 
 
 class BaselineMetrics(NamedTuple):
-    """The metrics of both baselines on one split; `position` is None where sizes differ."""
+    """The metrics of both baselines on one split; `position` is None where there is none to learn."""
 
     majority: Metrics
     position: Metrics | None
@@ -43,7 +44,7 @@ def learn(training: Dataset) -> Baselines:
     for sample in samples.each(training):
         labels = sample.labels
         sizes.add(labels.shape)
-        if len(sizes) > 1:
+        if len(sizes) > 1 or labels.ndim == 0:
             counts = None
         elif counts is None:
             counts = np.zeros((number, *labels.shape), np.int64)

@@ -55,7 +55,7 @@ class Batches:
         return [int(order[place // number][place % number]) for place in places]
 
     def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Images (N, 3, H, W) float32 and labels (N, H, W) of one step, `step` being the number of updates before it.
+        """Images (N, 3, H, W) float32 and labels (N, H, W), or (N,), of one step; `step` updates were made before it.
 
         Raises:
             ValueError: images that differ in size after the augmentation; the message names two of them.
@@ -63,15 +63,17 @@ class Batches:
         images, labels, names = [], [], []
         for place, index in enumerate(self.indices(step)):
             sample = self.dataset[index]
-            image, label_map = self.transform(sample.image, sample.labels, generator(self.seed, "augment", step, place))
-            images.append(self.normalise(image))
-            labels.append(label_map)
+            changed, its_labels = self.transform(
+                sample.image, sample.labels, generator(self.seed, "augment", step, place)
+            )
+            images.append(self.normalise(changed))
+            labels.append(its_labels)
             names.append(sample.name)
-        for name, label_map in zip(names, labels, strict=True):
-            if label_map.shape != labels[0].shape:
+        for name, image in zip(names, images, strict=True):
+            if image.shape != images[0].shape:
                 raise ValueError(
-                    f"images of one batch must have one size, got {names[0]} with {_size(labels[0])} and {name} with "
-                    f"{_size(label_map)} (height x width): cut them to one (--crop HEIGHT WIDTH) or train on one image "
+                    f"images of one batch must have one size, got {names[0]} with {_size(images[0])} and {name} with "
+                    f"{_size(image)} (height x width): cut them to one (--crop HEIGHT WIDTH) or train on one image "
                     f"per step (--batch-size 1)"
                 )
         return np.stack(images), np.stack(labels)
@@ -81,6 +83,6 @@ class Batches:
         return [generator(self.seed, "dropout", step, place) for place in range(self.batch_size)]
 
 
-def _size(label_map: Array) -> str:
-    height, width = label_map.shape
+def _size(image: Array) -> str:
+    _, height, width = image.shape
     return f"{height}x{width}"

@@ -24,14 +24,22 @@ class Evaluation(Metrics):
 
 @buffers.reused()
 def segment(model: Graph, images: Sequence[NDArray[np.uint8]], normalise: Normalisation) -> NDArray[np.int64]:
-    """The class of every pixel, (N, H, W), for images of one size, uint8 (H, W, 3) each."""
+    """The class of every pixel, (N, H, W), or with a classifier of every image, (N,).
+
+    Args:
+        model: the network.
+        images: of one size, uint8 (H, W, 3) each.
+        normalise: turns an image into the network's input.
+    """
     logits = model(np.stack([normalise(image) for image in images]))
-    return ops.segmentation_map(logits)
+    return logits.argmax(axis=1) if logits.ndim == 2 else ops.segmentation_map(logits)
 
 
 @buffers.reused()
 def confusion(model: Graph, dataset: Dataset, normalise: Normalisation, *, batch_size: int = 8) -> ConfusionMatrix:
     """Segment a whole split, each image at its own size, and count what became of every labelled pixel.
+
+    With a classifier each image counts as one pixel.
 
     Args:
         model: the network; it runs in inference mode.
@@ -51,8 +59,10 @@ def beside_baselines(metrics: Metrics, baselines: BaselineMetrics) -> Evaluation
     return {**metrics, "baselines": {"majority": baselines.majority, "position": baselines.position}}
 
 
-def table(evaluation: Evaluation) -> str:
+def table(evaluation: Evaluation, unit: str = "pixel") -> str:
     """An evaluation as a table of per cent, one column for the network and each baseline; "-" where nothing is defined.
+
+    The unit is what was counted: "pixel", or "image" with a classifier.
 
     >>> confusion = ConfusionMatrix(["sky", "road"])
     >>> confusion.update(np.array([0, 0, 1, 1]), np.array([0, 0, 0, 1]))
@@ -67,7 +77,7 @@ def table(evaluation: Evaluation) -> str:
     """
     columns: dict[str, Metrics | None] = {"network": evaluation, **evaluation["baselines"]}
     rows = {
-        "pixel accuracy": [metrics and metrics["pixel_accuracy"] for metrics in columns.values()],
+        f"{unit} accuracy": [metrics and metrics["pixel_accuracy"] for metrics in columns.values()],
         "mean accuracy": [metrics and metrics["mean_accuracy"] for metrics in columns.values()],
         "mean IU": [metrics and metrics["mean_iu"] for metrics in columns.values()],
         "frequency weighted IU": [metrics and metrics["frequency_weighted_iu"] for metrics in columns.values()],

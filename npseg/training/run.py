@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from npseg import buffers, use_engine
-from npseg.data import Compose, Dataset, Normalise, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
+from npseg.data import (
+    Compose,
+    Dataset,
+    ImageAlone,
+    Normalise,
+    RandomCrop,
+    RandomHorizontalFlip,
+    RandomScale,
+    Transform,
+    labels_whole_images,
+)
 from npseg.engines import choose
 from npseg.files import write_whole
 from npseg.nn.graph import Graph
@@ -54,7 +64,7 @@ class Run:
         self._engine = choose(state.settings.engine, **state.settings.engine_options)
         self._batches = Batches(
             self.training,
-            _augmentation(state.settings),
+            _augmentation(state.settings, labels_whole_images(self.training)),
             state.task.normalise,
             batch_size=state.settings.batch_size,
             seed=state.settings.seed,
@@ -81,7 +91,7 @@ class Run:
             validation: the split that decides which network was the best.
             settings: how to train.
             config: what else `config.json` shall say, such as how the network was built.
-            normalise: of the images, as in `Task.of`; it stays with the network.
+            normalise: what the network's initial weights expect of images, as in `Task.of`; it stays with the network.
 
         Raises:
             ValueError: there are files in the folder, the number of class weights is not that of the classes, a
@@ -231,8 +241,8 @@ def _changed(folder: Path, settings: Settings, changes: Mapping[str, Any]) -> Se
         raise ValueError(f"{folder}: cannot go on with its engine, name another (--engine): {error}") from error
 
 
-def _augmentation(settings: Settings) -> Compose:
-    """Scale, crop and flip, as far as the settings ask for them."""
+def _augmentation(settings: Settings, of_whole_images: bool) -> Transform:
+    """Scale, crop and flip, as far as the settings ask for them, labels with the pixels unless they are the image's."""
     transforms: list[Transform] = []
     if settings.scale is not None:
         transforms.append(RandomScale(*settings.scale))
@@ -240,7 +250,7 @@ def _augmentation(settings: Settings) -> Compose:
         transforms.append(RandomCrop(settings.crop))
     if settings.flip:
         transforms.append(RandomHorizontalFlip())
-    return Compose(transforms)
+    return ImageAlone(Compose(transforms)) if of_whole_images else Compose(transforms)
 
 
 def _remove_unfinished_files(folder: Path) -> None:

@@ -187,3 +187,18 @@ def test_pyplot_is_never_imported(tmp_path):
         "sys.argv[1]); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "curves.png")], check=True)
+
+
+def test_answers_name_the_class_and_what_it_was_taken_for(tmp_path):
+    image = np.full((20, 30, 3), 90, np.uint8)
+    samples = [(image, 0, 0), (image, np.array(1, np.uint8), np.int64(2))]
+    classes = ("a", "_hidden", "$x")
+    run_figures.answers(samples, classes, tmp_path / "answers.png")
+    opens(tmp_path / "answers.png")
+    right, wrong = run_figures._answers_figure(samples, classes).axes
+    assert [(axes.get_title(), axes.get_xlabel()) for axes in (right, wrong)] == [
+        ("a", "recognised"),
+        ("_hidden", "taken for $x"),
+    ]
+    with pytest.raises(ValueError, match="samples"):
+        run_figures.answers([], classes, tmp_path / "none.png")
