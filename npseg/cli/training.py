@@ -20,20 +20,26 @@ from npseg.flags.training import (
 
 if TYPE_CHECKING:
     from npseg.nn.graph import Graph
+    from npseg.training.ranks import Ranks
     from npseg.training.run import Run
 
 
 def train(options: argparse.Namespace) -> int:
     """Start a run or resume one; at the end draw its figures and print its best metrics."""
+    from npseg.training.ranks import world
+
     given = {name: value for name, value in vars(options).items() if value is not None}
-    run = _resume(given) if "resume" in given else _start(given)
+    ranks = world()
+    run = _resume(given, ranks) if "resume" in given else _start(given, ranks)
+    if not ranks.first:  # rank 0 speaks for all
+        return 0 if run.train() else INTERRUPTED
     state, settings = run.state, run.state.settings
     print(
         f"{sum(array.size for array in state.model.parameters.values()):,} parameters, {state.samples:,} images of "
         f"{len(state.task.classes)} classes, {settings.steps - state.step:,} steps to go"
     )
     with engine(settings.engine, settings.winograd):
-        print(f"Engine: {_engine_summary()}")
+        print(f"Engine: {_engine_summary()}" + ("" if ranks.alone else f"; {ranks.size} ranks"))
     print(f"Run folder: {run.folder}", flush=True)
     if not _train_with_progress_bar(run):
         print(f"Stopped and saved after step {state.step}. Go on with: npseg train --resume {run.folder}")
@@ -43,16 +49,14 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _start(given: Mapping[str, Any]) -> "Run":
+def _start(given: Mapping[str, Any], ranks: "Ranks") -> "Run":
     """A new run, from the flags that were given and the defaults of the others."""
     from npseg.training.run import Run
     from npseg.training.samples import cached, median_frequency_weights
     from npseg.training.settings import Settings
 
     chosen = _with_defaults(given)
-    folder = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    folder = ranks.by_first(lambda: _unused_folder(chosen))
     training, validation = (open_data(chosen["data"], split, chosen.get("image_size")) for split in SHAPES_COUNT)
     training = cached(training)
     if chosen.get("class_weights") == "median":
@@ -60,10 +64,10 @@ def _start(given: Mapping[str, Any]) -> "Run":
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
     network = {name: chosen[name] for name in NETWORK_DEFAULTS} | {"init_from": chosen.get("init_from")}
     model = _build_network(len(training.classes), network, settings.seed)
-    return Run.start(folder, model, training, validation, settings, {"network": network})
+    return Run.start(folder, model, training, validation, settings, {"network": network}, ranks)
 
 
-def _resume(given: Mapping[str, Any]) -> "Run":
+def _resume(given: Mapping[str, Any], ranks: "Ranks") -> "Run":
     """An old run. It goes on as it began, so hardly any flag may come with it."""
     from npseg.training.run import Run
 
@@ -73,7 +77,7 @@ def _resume(given: Mapping[str, Any]) -> "Run":
     changes = {name: given[name] for name in ("steps", "checkpoint_every", "engine", "winograd") if name in given}
     for name in given.keys() - changes.keys() - {"resume", "output"}:
         raise UsageError(f"--resume goes on as the run began, {flag_of(name)} cannot be given with it")
-    return Run.resume(folder, **changes)
+    return Run.resume(folder, ranks, **changes)
 
 
 def _with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,6 +111,14 @@ def _build_network(classes: int, network: Mapping[str, Any], seed: int) -> "Grap
     if network["init_from"] is not None:
         initialise_from(model, load(checkpoints.locate(Path(network["init_from"]))))
     return model
+
+
+def _unused_folder(chosen: Mapping[str, Any]) -> Path:
+    """The folder that the flags name, which must be empty, or a fresh one."""
+    folder: Path = chosen.get("output") or _fresh_folder(chosen["data"], chosen["stride"])
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--output {folder} is in use: name another folder, or go on with it by --resume {folder}")
+    return folder
 
 
 def _fresh_folder(data: str, stride: int) -> Path:
