@@ -34,7 +34,7 @@ def training_step(state: TrainingState, batches: Batches, ranks: Ranks | None = 
     """
     settings, model, ranks = state.settings, state.model, ranks or Ranks()
     learning_rate = settings.learning_rate_at(state.step)
-    class_weight = None if settings.class_weights is None else np.array(settings.class_weights, np.float32)
+    class_weight = None if settings.class_weights is None else np.array(settings.class_weights, model.dtype)
     images, labels = batches.batch(state.step)
 
     logits, saved = model.forward(images, training=True, rng=batches.dropout(state.step))
@@ -46,6 +46,7 @@ def training_step(state: TrainingState, batches: Batches, ranks: Ranks | None = 
     state.step += 1
     if not np.isfinite(loss):
         raise DivergedError(f"step {state.step}: the loss is {loss}; try a lower learning rate")
+    ranks.average(model.buffers)
     gradients = ranks.summed(model.backward(grad_logits, saved))
     for name in state.optimiser.update(model.parameters, gradients, learning_rate):
         raise DivergedError(f"step {state.step}: {name} is no longer finite; try a lower learning rate")

@@ -167,17 +167,13 @@ class Run:
             stopping = False
             while state.step < settings.steps and not stopping:
                 record = training_step(state, self._batches, self.ranks)
-                stopping = self.ranks.any(interruption.requested)
-                validating = self._due(settings.validate_every)
-                saving = validating or self._due(settings.checkpoint_every) or stopping
-                if saving:
-                    self.ranks.average(state.model.buffers)
-                if validating:
+                if self._due(settings.validate_every):
                     record["val"] = self._validate()
                 if records is not None:
                     records.append(record)
                 observe(record)
-                if saving and records is not None:
+                stopping = self.ranks.any(interruption.requested)
+                if records is not None and ("val" in record or self._due(settings.checkpoint_every) or stopping):
                     records.sync()
                     self._save_checkpoint()
                     self._save_best()
