@@ -15,7 +15,7 @@ from npseg.engines import im2col
 from npseg.matrices import conv2d_matrix, conv_transpose2d_matrix
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-from benchmarks import cases, figures, measuring, models, scaling  # noqa: E402 (they are useless without PyTorch)
+from benchmarks import cases, figures, measuring, models, ranks, scaling  # noqa: E402 (they are useless without PyTorch)
 from benchmarks import ops as operations  # noqa: E402
 
 QUICK = ["--quick", "--rounds", "1", "--seconds", "0"]
@@ -154,6 +154,12 @@ def test_deviation() -> None:
 def test_fitted_exponent() -> None:
     sizes = [1.0, 3.0, 7.0]
     assert figures.fitted_exponent(sizes, [5 * size**1.5 for size in sizes]) == pytest.approx(1.5)
+
+
+def test_communication_around_a_ring() -> None:
+    """Two ranks exchange halves twice; many send the whole twice, and wait for each other more often."""
+    assert ranks.communication(2, size=100.0, bandwidth=10.0, latency=1.0) == 2 * (1 + 5)
+    assert ranks.communication(1001, size=100.0, bandwidth=10.0, latency=0.5) == pytest.approx(1000 + 20, rel=1e-3)
 
 
 # ---------------------------------------------------------------------------------------------------------------- cases

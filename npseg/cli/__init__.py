@@ -8,6 +8,7 @@ imported by the command that needs it, so `--help` is quick.
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,8 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(command: Any, message: object, status: int) -> int:
-    """One line on standard error."""
+    """One line on standard error, and the end of all ranks, where several train together.
+
+    What fails on every rank is told by the first, whose end is everybody's before the others have waited.
+    """
+    ranks = sys.modules["npseg.training.ranks"].world() if "mpi4py" in sys.modules else None
+    if ranks is not None and not ranks.first:
+        time.sleep(1)
     if isinstance(message, OSError) and message.strerror:
         message = f"{message.filename}: {message.strerror}" if message.filename else message.strerror
     print(f"npseg {command.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
+    if ranks is not None:
+        ranks.abort(status)
     return status

@@ -10,16 +10,20 @@ from npseg.flags.pretraining import COUNT, DEFAULTS
 from npseg.flags.training import VGG_FLAGS
 
 if TYPE_CHECKING:
+    from npseg.training.ranks import Ranks
     from npseg.training.run import Run
 
 
 def pretrain(options: argparse.Namespace) -> int:
     """Start a classifier's run or resume one; at the end draw its figures and print its best metrics."""
+    from npseg.training.ranks import world
+
     given = {name: value for name, value in vars(options).items() if value is not None}
-    return follow(resume(given) if "resume" in given else _start(given), "pretrain")
+    ranks = world()
+    return follow(resume(given, ranks) if "resume" in given else _start(given, ranks), "pretrain")
 
 
-def _start(given: Mapping[str, Any]) -> "Run":
+def _start(given: Mapping[str, Any], ranks: "Ranks") -> "Run":
     """A new run, from the flags that were given and the defaults of the others."""
     from npseg.data import SingleShapes
     from npseg.models import vgg_classifier
@@ -28,7 +32,7 @@ def _start(given: Mapping[str, Any]) -> "Run":
     from npseg.training.settings import Settings
 
     chosen = with_defaults(DEFAULTS | dict(given))
-    folder = output_folder(chosen, "classifier")
+    folder = ranks.by_first(lambda: output_folder(chosen, "classifier"))
     size = chosen["image_size"]
     training, validation = (SingleShapes(count, split=split, image_size=size) for split, count in COUNT.items())
     if chosen.get("class_weights") == "median":
@@ -44,4 +48,4 @@ def _start(given: Mapping[str, Any]) -> "Run":
         dropout=network["dropout"],
         seed=settings.seed,
     )
-    return Run.start(folder, model, training, validation, settings, {"network": network})
+    return Run.start(folder, model, training, validation, settings, {"network": network}, ranks=ranks)

@@ -20,24 +20,31 @@ from npseg.flags.training import (
 )
 
 if TYPE_CHECKING:
+    from npseg.training.ranks import Ranks
     from npseg.training.run import Run
 
 
 def train(options: argparse.Namespace) -> int:
     """Start a run or resume one; at the end draw its figures and print its best metrics."""
+    from npseg.training.ranks import world
+
     given = {name: value for name, value in vars(options).items() if value is not None}
-    return follow(resume(given) if "resume" in given else _start(given), "train")
+    ranks = world()
+    return follow(resume(given, ranks) if "resume" in given else _start(given, ranks), "train")
 
 
 def follow(run: "Run", command: str) -> int:
     """Train a run as far as it shall go, draw its figures and print its best metrics; the command is who resumes it."""
+    ranks = run.ranks
+    if not ranks.first:  # rank 0 speaks for all
+        return 0 if run.train() else INTERRUPTED
     state, settings = run.state, run.state.settings
     print(
         f"{sum(array.size for array in state.model.parameters.values()):,} parameters, {state.samples:,} images of "
         f"{len(state.task.classes)} classes, {settings.steps - state.step:,} steps to go"
     )
     with engine(settings.engine, settings.winograd):
-        print(f"Engine: {_engine_summary()}")
+        print(f"Engine: {_engine_summary()}" + ("" if ranks.alone else f"; {ranks.size} ranks"))
     print(f"Run folder: {run.folder}", flush=True)
     if not _train_with_progress_bar(run):
         print(f"Stopped and saved after step {state.step}. Go on with: npseg {command} --resume {run.folder}")
@@ -47,7 +54,7 @@ def follow(run: "Run", command: str) -> int:
     return 0
 
 
-def _start(given: Mapping[str, Any]) -> "Run":
+def _start(given: Mapping[str, Any], ranks: "Ranks") -> "Run":
     """A new run, from the flags that were given and the defaults of the others."""
     from npseg.training.run import Run
     from npseg.training.samples import cached, median_frequency_weights
@@ -55,17 +62,17 @@ def _start(given: Mapping[str, Any]) -> "Run":
 
     chosen = with_defaults(given)
     network = networks.describe(chosen, given)
-    folder = output_folder(chosen, _name(chosen))
+    folder = ranks.by_first(lambda: output_folder(chosen, _name(chosen)))
     training, validation = (open_data(chosen["data"], split, chosen.get("image_size")) for split in SHAPES_COUNT)
     training = cached(training)
     if chosen.get("class_weights") == "median":
         chosen["class_weights"] = tuple(median_frequency_weights(training))
     settings = Settings(**{name: value for name, value in chosen.items() if name in Settings.__dataclass_fields__})
     model, normalise = networks.build(training.classes, network, settings.seed)
-    return Run.start(folder, model, training, validation, settings, {"network": network}, normalise)
+    return Run.start(folder, model, training, validation, settings, {"network": network}, normalise, ranks)
 
 
-def resume(given: Mapping[str, Any]) -> "Run":
+def resume(given: Mapping[str, Any], ranks: "Ranks") -> "Run":
     """An old run. It goes on as it began, so hardly any flag may come with it."""
     from npseg.training.run import Run
 
@@ -75,7 +82,7 @@ def resume(given: Mapping[str, Any]) -> "Run":
     changes = {name: given[name] for name in ("steps", "checkpoint_every", "engine", "winograd") if name in given}
     for name in given.keys() - changes.keys() - {"resume", "output"}:
         raise UsageError(f"--resume goes on as the run began, {flag_of(name)} cannot be given with it")
-    return Run.resume(folder, **changes)
+    return Run.resume(folder, ranks, **changes)
 
 
 def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,10 @@ def add_commands(commands: Commands) -> None:
             description="Train an FCN, or another system (--architecture), on generated shapes, or on a folder of "
             "images and label maps. Everything of a run lies in one folder: config.json, log.jsonl (one object per "
             "step), checkpoint.npz (newest), best.npz (best validation mean IU), curves.png, predictions.png. Ctrl-C "
-            "saves and leaves.",
+            "saves and leaves. With MPI (pip install 'npseg[mpi]'), 'mpirun -n 4 npseg train ...' divides each batch "
+            "among four processes, and each machine's cores among its own; the steps are those of one process up to "
+            "rounding, and a run may be resumed by another number of them. Batch norm alone differs: each process "
+            "normalises by the statistics of its own part of the batch.",
         )
     )
 
@@ -143,7 +146,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--batch-size",
         type=positive,
         metavar="N",
-        help=f"images per step (default: {shapes['batch_size']} on shapes, {folder['batch_size']} on a folder)",
+        help=f"images per step, of all ranks together (default: {shapes['batch_size']} on shapes, "
+        f"{folder['batch_size']} on a folder)",
     )
     data.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, help="mirror half of the training images (default: --flip)"

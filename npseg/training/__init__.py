@@ -16,5 +16,6 @@
 | evaluation.py    | a network on a split, beside the baselines                            |
 | checkpoints.py   | a run between two steps, in a file                                    |
 | log.py           | one JSON line per step                                                |
+| ranks.py         | several processes that train one network                              |
 | interruption.py  | Ctrl-C as a request                                                   |
 """

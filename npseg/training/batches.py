@@ -24,6 +24,7 @@ class Batches:
         normalise: uint8 image (H, W, 3) -> float32 (3, H, W).
         batch_size: samples per step.
         seed: another seed gives another order and other augmentation.
+        part: the places of a batch that are computed here, where several processes share it; None is all of them.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Batches:
         *,
         batch_size: int,
         seed: int,
+        part: range | None = None,
     ) -> None:
         """See the class."""
         self.dataset = dataset
@@ -41,9 +43,10 @@ class Batches:
         self.normalise = normalise
         self.batch_size = batch_size
         self.seed = seed
+        self.part = range(batch_size) if part is None else part
 
     def indices(self, step: int) -> list[int]:
-        """The samples of one step.
+        """The samples of one step, the parts of all processes together.
 
         The epochs' permutations stand one after the other in an endless row; each step takes the next `batch_size` of
         it, so each sample comes once per epoch even where the batch size does not divide the number of samples.
@@ -57,12 +60,15 @@ class Batches:
     def batch(self, step: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Images (N, 3, H, W) float32 and labels (N, H, W), or (N,), of one step; `step` updates were made before it.
 
+        N is the length of the part.
+
         Raises:
             ValueError: images that differ in size after the augmentation; the message names two of them.
         """
         images, labels, names = [], [], []
-        for place, index in enumerate(self.indices(step)):
-            sample = self.dataset[index]
+        indices = self.indices(step)
+        for place in self.part:
+            sample = self.dataset[indices[place]]
             changed, its_labels = self.transform(
                 sample.image, sample.labels, generator(self.seed, "augment", step, place)
             )
@@ -79,8 +85,8 @@ class Batches:
         return np.stack(images), np.stack(labels)
 
     def dropout(self, step: int) -> list[np.random.Generator]:
-        """One generator per sample of the batch, for the network's dropout."""
-        return [generator(self.seed, "dropout", step, place) for place in range(self.batch_size)]
+        """One generator per sample of the part, for the network's dropout."""
+        return [generator(self.seed, "dropout", step, place) for place in self.part]
 
 
 def _size(image: Array) -> str:

@@ -1,6 +1,6 @@
 """How well a network segments a split, and how it looks beside the baselines."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,14 @@ def segment(model: Graph, images: Sequence[NDArray[np.uint8]], normalise: Normal
 
 
 @buffers.reused()
-def confusion(model: Graph, dataset: Dataset, normalise: Normalisation, *, batch_size: int = 8) -> ConfusionMatrix:
+def confusion(
+    model: Graph,
+    dataset: Dataset,
+    normalise: Normalisation,
+    *,
+    batch_size: int = 8,
+    indices: Iterable[int] | None = None,
+) -> ConfusionMatrix:
     """Segment a whole split, each image at its own size, and count what became of every labelled pixel.
 
     With a classifier each image counts as one pixel.
@@ -46,9 +53,10 @@ def confusion(model: Graph, dataset: Dataset, normalise: Normalisation, *, batch
         dataset: the split; its classes are the network's.
         normalise: turns an image into the network's input.
         batch_size: the most images that are segmented at once.
+        indices: of the images that count; None is all of them.
     """
     counts = ConfusionMatrix(dataset.classes, dataset.ignore_index)
-    for batch in _batches_of_one_size(dataset, batch_size):
+    for batch in _batches_of_one_size(samples.each(dataset, indices), batch_size):
         predictions = segment(model, [sample.image for sample in batch], normalise)
         counts.update(np.stack([sample.labels for sample in batch]), predictions)
     return counts
@@ -94,10 +102,10 @@ def _per_cent(fraction: float | None) -> str:
     return "-" if fraction is None else f"{100 * fraction:.1f}"
 
 
-def _batches_of_one_size(dataset: Dataset, batch_size: int) -> Iterator[list[Sample]]:
+def _batches_of_one_size(given: Iterable[Sample], batch_size: int) -> Iterator[list[Sample]]:
     """The samples in order, neighbours of one size together."""
     batch: list[Sample] = []
-    for sample in samples.each(dataset):
+    for sample in given:
         if batch and (len(batch) == batch_size or sample.image.shape != batch[0].image.shape):
             yield batch
             batch = []

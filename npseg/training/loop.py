@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from npseg.checks import Array
 from npseg.models.fcn import backbone_nodes
 from npseg.nn.graph import Graph
 from npseg.nn.loss import cross_entropy
 from npseg.training.batches import Batches
 from npseg.training.checkpoints import TrainingState
+from npseg.training.ranks import Ranks
 from npseg.training.settings import Settings
 
 Record = dict[str, Any]
@@ -19,12 +21,13 @@ class DivergedError(RuntimeError):
     """The training has left the range of numbers; going on would learn nothing."""
 
 
-def training_step(state: TrainingState, batches: Batches) -> Record:
+def training_step(state: TrainingState, batches: Batches, ranks: Ranks | None = None) -> Record:
     """One update: batch, forward, loss, backward, optimiser.
 
     Args:
         state: the run so far; its model, optimiser and step change.
-        batches: the batch of each step.
+        batches: the batch of each step, or this rank's part of it.
+        ranks: the processes that make this step together; None is this one by itself.
 
     Returns:
         The step's number, counted from 1, the loss before its update, and the learning rate of the update.
@@ -32,19 +35,22 @@ def training_step(state: TrainingState, batches: Batches) -> Record:
     Raises:
         DivergedError: the loss or the updated parameters are not finite; the state must not be saved.
     """
-    settings, model = state.settings, state.model
+    settings, model, ranks = state.settings, state.model, ranks or Ranks()
     learning_rate = settings.learning_rate_at(state.step)
-    class_weight = None if settings.class_weights is None else np.array(settings.class_weights, np.float32)
+    class_weight = None if settings.class_weights is None else np.array(settings.class_weights, model.dtype)
     images, labels = batches.batch(state.step)
 
     logits, saved = model.forward(images, training=True, rng=batches.dropout(state.step))
     loss, grad_logits = cross_entropy(
         logits, labels, ignore_index=state.task.ignore_index, class_weight=class_weight, reduction=settings.loss
     )
+    if not ranks.alone:
+        loss = _joined(loss, grad_logits, _share(labels, state, class_weight, ranks), ranks)
     state.step += 1
     if not np.isfinite(loss):
         raise DivergedError(f"step {state.step}: the loss is {loss}; try a lower learning rate")
-    gradients = model.backward(grad_logits, saved)
+    ranks.average(model.buffers)
+    gradients = ranks.summed(model.backward(grad_logits, saved))
     scales = rate_scales(model, settings)
     for name in state.optimiser.update(model.parameters, gradients, learning_rate, scales):
         raise DivergedError(f"step {state.step}: {name} is no longer finite; try a lower learning rate")
@@ -61,3 +67,22 @@ def rate_scales(model: Graph, settings: Settings) -> dict[str, float]:
         return {}
     nodes = backbone_nodes(model)
     return {f"{n.name}.{key}": settings.backbone_rate for n in nodes for key in n.layer.parameter_specs()}
+
+
+def _share(labels: Array, state: TrainingState, class_weight: Array | None, ranks: Ranks) -> float:
+    """By what this rank's loss is multiplied before the ranks' are added up.
+
+    A mean is divided by the weight of this rank's labelled pixels, and has to be divided by that of all ranks' pixels.
+    """
+    if state.settings.loss == "sum":
+        return 1.0
+    counted = labels[labels != state.task.ignore_index]
+    weight = float(counted.size if class_weight is None else class_weight[counted].sum(dtype=np.float64))
+    total = float(ranks.total(weight))
+    return weight / total if total else 0.0
+
+
+def _joined(loss: Any, grad_logits: Array, share: float, ranks: Ranks) -> Any:
+    """The whole batch's loss; the gradient of this rank's pixels becomes, in place, that of the whole batch's loss."""
+    grad_logits *= grad_logits.dtype.type(share)
+    return loss.dtype.type(ranks.total(float(loss) * share))

@@ -12,6 +12,7 @@ step, so nothing that the checkpoint lacks is remembered.
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
 from npseg.training.evaluation import Evaluation, beside_baselines, confusion
 from npseg.training.interruption import Interruption
 from npseg.training.loop import Record, rate_scales, training_step
+from npseg.training.ranks import Ranks, check_batch
 from npseg.training.samples import cached, each
 from npseg.training.settings import Settings
 from npseg.training.task import Task
@@ -53,14 +55,19 @@ class Run:
         state: the network, its optimiser and how far they have come.
         training: the split to learn from.
         validation: the split that decides which network was the best.
+        ranks: the processes that train together; None is this one by itself. Rank 0 alone writes.
     """
 
-    def __init__(self, folder: Path, state: TrainingState, training: Dataset, validation: Dataset) -> None:
+    def __init__(
+        self, folder: Path, state: TrainingState, training: Dataset, validation: Dataset, ranks: Ranks | None = None
+    ) -> None:
         """See the class."""
         self.folder = folder
         self.state = state
         self.training = cached(training)
         self.validation = cached(validation)
+        self.ranks = ranks or Ranks()
+        check_batch(state.settings.batch_size, self.ranks)
         self._engine = choose(state.settings.engine, **state.settings.engine_options)
         self._batches = Batches(
             self.training,
@@ -68,6 +75,7 @@ class Run:
             state.task.normalise,
             batch_size=state.settings.batch_size,
             seed=state.settings.seed,
+            part=self.ranks.part(state.settings.batch_size),
         )
         self._baselines: BaselineMetrics | None = None
 
@@ -81,6 +89,7 @@ class Run:
         settings: Settings,
         config: Mapping[str, Any] | None = None,
         normalise: Normalise | None = None,
+        ranks: Ranks | None = None,
     ) -> "Run":
         """Begin a run: make its folder, write its config and the checkpoint of step 0.
 
@@ -92,10 +101,12 @@ class Run:
             settings: how to train.
             config: what else `config.json` shall say, such as how the network was built.
             normalise: what the network's initial weights expect of images, as in `Task.of`; it stays with the network.
+            ranks: the processes that train together; each of them starts the same run.
 
         Raises:
             ValueError: there are files in the folder, the number of class weights is not that of the classes, a
-                backbone shall have a rate of its own where there is none, or a picture cannot be used.
+                backbone shall have a rate of its own where there is none, a picture cannot be used, or there are more
+                ranks than samples in a batch.
         """
         weights, classes = settings.class_weights, training.classes
         if weights is not None and len(weights) != len(classes):
@@ -113,20 +124,17 @@ class Run:
             samples=len(training),
             config=dict(config or {}),
         )
-        run = cls(folder, state, training, validation)
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise ValueError(f"{folder}: a new run needs an empty folder")
-        run._write_config()
-        run._save_checkpoint()
+        run = cls(folder, state, training, validation, ranks)
+        run.ranks.by_first(run._write_beginning)
         return run
 
     @classmethod
-    def resume(cls, folder: Path, **changes: Any) -> "Run":
+    def resume(cls, folder: Path, ranks: Ranks | None = None, **changes: Any) -> "Run":
         """Take up a run where its newest checkpoint stands.
 
         Args:
             folder: the run's.
+            ranks: the processes that train together from here on; they may be more or fewer than before.
             **changes: settings that shall be others from now on, such as `steps`.
 
         Raises:
@@ -136,7 +144,6 @@ class Run:
         """
         if not (folder / CHECKPOINT).exists():
             raise FileNotFoundError(f"{folder}: no run to resume, there is no {CHECKPOINT}")
-        _remove_unfinished_files(folder)
         state = checkpoints.load(folder / CHECKPOINT)
         state.settings = _changed(folder, state.settings, changes)
         if state.settings.steps < state.step:
@@ -147,10 +154,8 @@ class Run:
                 f"{folder}: its training data has changed since: {state.samples} images of {len(state.task.classes)} "
                 f"classes then, {len(training)} of {len(training.classes)} now"
             )
-        run = cls(folder, state, training, validation)
-        log.cut_back(folder / LOG, state.step)
-        run._write_config()
-        run._save_best()
+        run = cls(folder, state, training, validation, ranks)
+        run.ranks.by_first(run._tidy_up)
         return run
 
     def train(self, observe: Callable[[Record], object] = lambda record: None) -> bool:
@@ -171,15 +176,18 @@ class Run:
             use_engine(self._engine.name, **self._engine.options),
             buffers.reused(),
             Interruption("Finishing this step, then saving. Ctrl-C again leaves at once.") as interruption,
-            log.Log(self.folder / LOG) as records,
+            self._log() as records,
         ):
-            while state.step < settings.steps and not interruption.requested:
-                record = training_step(state, self._batches)
+            stopping = False
+            while state.step < settings.steps and not stopping:
+                record = training_step(state, self._batches, self.ranks)
                 if self._due(settings.validate_every):
                     record["val"] = self._validate()
-                records.append(record)
+                if records is not None:
+                    records.append(record)
                 observe(record)
-                if "val" in record or self._due(settings.checkpoint_every) or interruption.requested:
+                stopping = self.ranks.any(interruption.requested)
+                if records is not None and ("val" in record or self._due(settings.checkpoint_every) or stopping):
                     records.sync()
                     self._save_checkpoint()
                     self._save_best()
@@ -198,13 +206,38 @@ class Run:
         state = self.state
         if self._baselines is None:
             self._baselines = baselines.evaluate(baselines.learn(self.training), self.validation)
-        metrics = confusion(
-            state.model, self.validation, state.task.normalise, batch_size=state.settings.batch_size
-        ).metrics()
+        seen = confusion(
+            state.model,
+            self.validation,
+            state.task.normalise,
+            batch_size=state.settings.batch_size,
+            indices=self.ranks.part(len(self.validation)),
+        )
+        seen.counts = self.ranks.total(seen.counts)
+        metrics = seen.metrics()
         mean_iu = metrics["mean_iu"] or 0.0
         if state.best_mean_iu is None or mean_iu > state.best_mean_iu:
             state.best_step, state.best_mean_iu = state.step, mean_iu
         return beside_baselines(metrics, self._baselines)
+
+    def _log(self) -> AbstractContextManager[log.Log | None]:
+        """The log that this rank keeps, if it keeps one."""
+        return log.Log(self.folder / LOG) if self.ranks.first else nullcontext()
+
+    def _write_beginning(self) -> None:
+        """What the folder holds before the first step."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.iterdir()):
+            raise ValueError(f"{self.folder}: a new run needs an empty folder")
+        self._write_config()
+        self._save_checkpoint()
+
+    def _tidy_up(self) -> None:
+        """Bring the folder back to where its checkpoint stands."""
+        _remove_unfinished_files(self.folder)
+        log.cut_back(self.folder / LOG, self.state.step)
+        self._write_config()
+        self._save_best()
 
     def _write_config(self) -> None:
         config = {

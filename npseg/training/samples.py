@@ -1,6 +1,6 @@
 """The samples of a split: walked in order, kept in memory, and summed up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,9 @@ CACHE_BYTES = 512 * 2**20
 """How much memory the decoded samples of one split may take: 512 MiB."""
 
 
-def each(dataset: Dataset) -> Iterator[Sample]:
-    """All samples in order."""
-    return (dataset[index] for index in range(len(dataset)))
+def each(dataset: Dataset, indices: Iterable[int] | None = None) -> Iterator[Sample]:
+    """All samples in order, or those of these indices."""
+    return (dataset[index] for index in (range(len(dataset)) if indices is None else indices))
 
 
 class Cached:
