@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | convert | summary | formula | explain | explore`.
+"""The command line: `npseg train | evaluate | predict | convert | summary | formula | explain | explore | verify`.
 
 Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
 imported by the command that needs it, so `--help` is quick.
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from npseg.cli import counting, inference, teaching, training, weights
+from npseg.cli import counting, inference, teaching, training, verifying, weights
 from npseg.cli.shared import INTERRUPTED, UsageError
 from npseg.flags import make_parser
 
@@ -22,6 +22,7 @@ COMMANDS = {
     "formula": counting.formula,
     "explain": teaching.explain,
     "explore": teaching.explore,
+    "verify": verifying.verify,
 }
 
 

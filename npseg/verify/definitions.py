@@ -1,20 +1,30 @@
 """The operations written a second time, straight from their definitions: plain loops, none of npseg's code.
 
-Each takes what its namesake in `npseg.ops` takes. Images are padded for real here; the library never pads.
+Each takes what its namesake in `npseg.ops` takes, and gives float64. Images are padded for real here; the library never
+pads.
 """
 
 import itertools
 import math
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
+from npseg.checks import Array
 
-def both(value):
+Sides = Sequence[tuple[int, int]]
+"""((top, bottom), (left, right))"""
+
+
+def both(value: Any) -> tuple[Any, Any]:
+    """A value for each axis."""
     return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
-def padding_sides(padding, size, kernel, stride, dilation):
-    """((top, bottom), (left, right))"""
+def padding_sides(padding: Any, size: Any, kernel: Any, stride: Any, dilation: Any) -> Sides:
+    """((top, bottom), (left, right)); all but the padding is needed for "same" alone."""
     if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
     if isinstance(padding, str):
@@ -27,11 +37,12 @@ def padding_sides(padding, size, kernel, stride, dilation):
     return both(height), both(width)
 
 
-def padded(x, sides, value=0.0):
+def padded(x: Array, sides: Sides, value: float = 0.0) -> Array:
+    """The images with `value` around them."""
     return np.pad(x, ((0, 0), (0, 0), *sides), constant_values=value)
 
 
-def windows(x, kernel, stride, dilation):
+def windows(x: Array, kernel: Any, stride: Any, dilation: Any) -> Iterator[tuple[int, int, Array]]:
     """(i, j, window) for every window (N, C, K_h, K_w) that fits on a padded image."""
     (height, width), (k_h, k_w), (s_h, s_w), (d_h, d_w) = x.shape[2:], kernel, stride, dilation
     for i, top in enumerate(range(0, height - d_h * (k_h - 1), s_h)):
@@ -41,7 +52,7 @@ def windows(x, kernel, stride, dilation):
             yield i, j, x[:, :, rows][:, :, :, columns]
 
 
-def windows_to_map(entries, lead):
+def windows_to_map(entries: Sequence[tuple[int, int, Array]], lead: tuple[int, ...]) -> Array:
     """Values at (i, j) gathered into (..., H_out, W_out)."""
     height, width = (1 + max(entry[axis] for entry in entries) for axis in (0, 1))
     y = np.zeros((*lead, height, width))
@@ -50,7 +61,17 @@ def windows_to_map(entries, lead):
     return y
 
 
-def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
+    """Each output is the sum of its window times the kernel."""
     kernel, stride, dilation = weight.shape[2:], both(stride), both(dilation)
     x = padded(x, padding_sides(padding, x.shape[2:], kernel, stride, dilation))
     out_channels, group_channels = weight.shape[:2]
@@ -66,7 +87,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
     return windows_to_map(entries, (len(x), out_channels))
 
 
-def linear_map_transposed(function, shape, grad):
+def linear_map_transposed(function: Callable[[Array], Array], shape: tuple[int, ...], grad: Array) -> Array:
     """The adjoint of a linear function, applied to grad: one unit array after the other."""
     result = np.zeros(shape)
     for place in np.ndindex(shape):
@@ -76,17 +97,20 @@ def linear_map_transposed(function, shape, grad):
     return result
 
 
-def conv2d_grad_input(grad, weight, input_size, *, groups=1, **arguments):
+def conv2d_grad_input(grad: Array, weight: Array, input_size: Any, *, groups: int = 1, **arguments: Any) -> Array:
+    """The adjoint in x."""
     shape = len(grad), weight.shape[1] * groups, *input_size
     return linear_map_transposed(lambda x: conv2d(x, weight, groups=groups, **arguments), shape, grad)
 
 
-def conv2d_grad_weight(grad, x, kernel_size, *, groups=1, **arguments):
+def conv2d_grad_weight(grad: Array, x: Array, kernel_size: Any, *, groups: int = 1, **arguments: Any) -> Array:
+    """The adjoint in the weight."""
     shape = grad.shape[1], x.shape[1] // groups, *both(kernel_size)
     return linear_map_transposed(lambda weight: conv2d(x, weight, groups=groups, **arguments), shape, grad)
 
 
-def depthwise_conv2d(x, weight, bias=None, **arguments):
+def depthwise_conv2d(x: Array, weight: Array, bias: Array | None = None, **arguments: Any) -> Array:
+    """A convolution of its own for every channel."""
     multiplier = len(weight) // x.shape[1]
     channels = []
     for channel in range(len(weight)):
@@ -96,12 +120,25 @@ def depthwise_conv2d(x, weight, bias=None, **arguments):
     return np.concatenate(channels, axis=1)
 
 
-def separable_conv2d(x, depthwise_weight, pointwise_weight, bias=None, **arguments):
+def separable_conv2d(
+    x: Array, depthwise_weight: Array, pointwise_weight: Array, bias: Array | None = None, **arguments: Any
+) -> Array:
+    """Depthwise, then a weighted sum over the channels."""
     mixed = np.einsum("nchw,oc->nohw", depthwise_conv2d(x, depthwise_weight, **arguments), pointwise_weight[:, :, 0, 0])
-    return mixed if bias is None else mixed + bias[:, None, None]
+    return np.asarray(mixed if bias is None else mixed + bias[:, None, None])
 
 
-def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Array:
     """Stamp the kernel on a large enough canvas, then cut off what padding says, or append."""
     kernel, stride, dilation, extra = weight.shape[2:], both(stride), both(dilation), both(output_padding)
     extent = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
@@ -125,20 +162,24 @@ def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
     return y if bias is None else y + bias[:, None, None]
 
 
-def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
+def im2col(x: Array, kernel_size: Any, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1) -> Array:
+    """Every window a column."""
     kernel, stride, dilation = both(kernel_size), both(stride), both(dilation)
     x = padded(x, padding_sides(padding, x.shape[2:], kernel, stride, dilation))
     columns = [window.reshape(len(x), -1) for _, _, window in windows(x, kernel, stride, dilation)]
     return np.stack(columns, axis=2)
 
 
-def col2im(columns, input_size, kernel_size, **arguments):
+def col2im(columns: Array, input_size: Any, kernel_size: Any, **arguments: Any) -> Array:
+    """The adjoint of im2col."""
     channels = columns.shape[1] // math.prod(both(kernel_size))
     shape = len(columns), channels, *input_size
     return linear_map_transposed(lambda x: im2col(x, kernel_size, **arguments), shape, columns)
 
 
-def pooling_axis(size, kernel, stride, sides, dilation, ceil_mode):
+def pooling_axis(
+    size: int, kernel: int, stride: int, sides: tuple[int, int], dilation: int, ceil_mode: bool
+) -> tuple[int, int]:
     """The number of windows along one axis, and how far the last one reaches beyond the padded line."""
     room = size + sum(sides) - dilation * (kernel - 1) - 1
     outputs = (math.ceil(room / stride) if ceil_mode else room // stride) + 1
@@ -147,7 +188,9 @@ def pooling_axis(size, kernel, stride, sides, dilation, ceil_mode):
     return outputs, max(0, (outputs - 1) * stride - room)
 
 
-def pooling_windows(x, kernel_size, stride, padding, dilation, ceil_mode, values):
+def pooling_windows(
+    x: Array, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool, values: tuple[float, float]
+) -> Iterator[tuple[int, int, Array]]:
     """Windows on an image extended by (the padding, the overhang), filled with `values`."""
     kernel = both(kernel_size)
     stride, dilation = kernel if stride is None else both(stride), both(dilation)
@@ -160,7 +203,9 @@ def pooling_windows(x, kernel_size, stride, padding, dilation, ceil_mode, values
             yield i, j, window
 
 
-def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
+def max_pool2d(
+    x: Array, kernel_size: Any, *, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
+) -> tuple[Array, Array]:
     """Walk each window in row-major order, taking what is strictly larger, or the first NaN."""
     positions = np.broadcast_to(np.arange(x[0, 0].size).reshape(x.shape[2:]), x.shape).astype(float)
     arguments = kernel_size, stride, padding, dilation, ceil_mode
@@ -180,7 +225,16 @@ def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return windows_to_map(maxima, x.shape[:2]), windows_to_map(winners, x.shape[:2]).astype(np.int64)
 
 
-def avg_pool2d(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(
+    x: Array,
+    kernel_size: Any,
+    *,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Array:
+    """The sum of each window over what it counts."""
     arguments = kernel_size, stride, padding, 1, ceil_mode
     counted = (1, 0) if count_include_pad else (0, 0)
     return windows_to_map(
@@ -196,64 +250,81 @@ def avg_pool2d(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count
     )
 
 
-def global_avg_pool2d(x):
-    return x.sum(axis=(2, 3), keepdims=True) / (x.shape[2] * x.shape[3])
+def global_avg_pool2d(x: Array) -> Array:
+    """The mean of each plane."""
+    return np.asarray(x.sum(axis=(2, 3), keepdims=True) / (x.shape[2] * x.shape[3]))
 
 
-def nearest_unpool2d(x, scale):
+def nearest_unpool2d(x: Array, scale: Any) -> Array:
+    """Each pixel becomes a cell of ones."""
     return np.kron(x, np.ones((1, 1, *both(scale))))
 
 
-def bed_of_nails_unpool2d(x, scale):
+def bed_of_nails_unpool2d(x: Array, scale: Any) -> Array:
+    """Each pixel becomes a cell with one nail."""
     nail = np.zeros((1, 1, *both(scale)))
     nail[..., 0, 0] = 1
     return np.kron(x, nail)
 
 
-def max_unpool2d(x, indices, output_size):
+def max_unpool2d(x: Array, indices: Array, output_size: Any) -> Array:
+    """Each value at its position."""
     y = np.zeros((*x.shape[:2], *output_size))
     for n, c, i, j in np.ndindex(x.shape):
         y[n, c].flat[indices[n, c, i, j]] = x[n, c, i, j]
     return y
 
 
-def resize_bilinear(x, output_size, *, align_corners=False):
-    def sample(line, outputs):
+def resize_bilinear(x: Array, output_size: Any, *, align_corners: bool = False) -> Array:
+    """Linear interpolation along the rows, then along the columns."""
+
+    def sample(line: Array, outputs: int) -> Array:
         """One line, its pixels at 0, 1, 2, ...; beyond its ends it stays as it is."""
-        n, places = len(line), np.arange(outputs)
-        if align_corners:
-            places = places * ((n - 1) / (outputs - 1) if outputs > 1 else 0.0)
-        else:
-            places = (places + 0.5) * n / outputs - 0.5
-        return np.interp(places, np.arange(n), line)
+        n, values = len(line), []
+        for i in range(outputs):
+            if align_corners:
+                place = Fraction(i * (n - 1), max(outputs - 1, 1))
+            else:
+                place = Fraction((2 * i + 1) * n - outputs, 2 * outputs)
+            place = min(max(place, Fraction(0)), Fraction(n - 1))
+            left = math.floor(place)
+            part = float(place - left)
+            values.append((1 - part) * line[left] + part * line[min(left + 1, n - 1)])
+        return np.array(values)
 
     rows = np.apply_along_axis(sample, 2, x, output_size[0])
     return np.apply_along_axis(sample, 3, rows, output_size[1])
 
 
-def crop2d(x, size, offset):
+def crop2d(x: Array, size: Any, offset: Any) -> Array:
+    """Row by row, column by column."""
     top, left = both(offset)
     rows, columns = [top + i for i in range(size[0])], [left + j for j in range(size[1])]
     return x[:, :, rows][:, :, :, columns]
 
 
-def linear(x, weight, bias=None):
-    return np.einsum("nc,oc->no", x, weight) + (0 if bias is None else bias)
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+    """A weighted sum."""
+    return np.asarray(np.einsum("nc,oc->no", x, weight) + (0 if bias is None else bias))
 
 
-def relu(x):
+def relu(x: Array) -> Array:
+    """What is positive."""
     return np.where(x > 0, x, 0)
 
 
-def softmax(x, axis=1):
-    return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
+def softmax(x: Array, axis: int = 1) -> Array:
+    """Exponentials over their sum."""
+    return np.asarray(np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True))
 
 
-def log_softmax(x, axis=1):
+def log_softmax(x: Array, axis: int = 1) -> Array:
+    """The logarithm of the softmax."""
     return np.log(softmax(x, axis))
 
 
-def segmentation_map(logits):
+def segmentation_map(logits: Array) -> Array:
+    """The first of the highest scores."""
     best = np.zeros((len(logits), *logits.shape[2:]), np.int64)
     for n, h, w in np.ndindex(best.shape):
         scores = logits[n, :, h, w].tolist()
@@ -261,7 +332,8 @@ def segmentation_map(logits):
     return best
 
 
-def local_response_norm(x, size, *, alpha=1e-4, beta=0.75, k=1.0):
+def local_response_norm(x: Array, size: Any, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
+    """Channel by channel, its span summed."""
     y = np.zeros(x.shape)
     for c in range(x.shape[1]):
         span = range(max(0, c - size // 2), min(x.shape[1] - 1, c + (size - 1) // 2) + 1)
@@ -269,21 +341,84 @@ def local_response_norm(x, size, *, alpha=1e-4, beta=0.75, k=1.0):
     return y
 
 
-def deconvolve2d(y, kernel, *, stride=1, padding=0, dilation=1, regularization=0.0):
-    """The normal equations' minimiser of smallest norm, with the matrix found column by column."""
+def batch_norm2d(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Channel by channel: less the mean, over the root of the biased variance; the unbiased one is what moves on."""
+    y, means, deviations = np.zeros(x.shape), [], []
+    for c in range(x.shape[1]):
+        values = [float(value) for value in x[:, c].ravel()]
+        mean, variance = float(running_mean[c]), float(running_var[c])
+        if training:
+            mean = math.fsum(values) / len(values)
+            squares = math.fsum((value - mean) ** 2 for value in values)
+            variance = squares / len(values)
+            running_mean[c] = (1 - momentum) * running_mean[c] + momentum * mean
+            running_var[c] = (1 - momentum) * running_var[c] + momentum * squares / (len(values) - 1)
+        means.append(mean)
+        deviations.append(1 / math.sqrt(variance + eps))
+        y[:, c] = gamma[c] * (x[:, c] - mean) * deviations[c] + beta[c]
+    return y, (np.array(means), np.array(deviations))
+
+
+def cross_entropy2d(
+    logits: Array, labels: Array, *, ignore_index: int = 255, class_weight: Any = None, reduction: str = "mean"
+) -> Array:
+    """Pixel by pixel: minus the logarithm of the true class's probability, times its weight."""
+    losses, total = np.zeros(labels.shape), 0.0
+    for n, h, w in np.ndindex(labels.shape):
+        label = int(labels[n, h, w])
+        if label == ignore_index:
+            continue
+        weight = 1.0 if class_weight is None else float(class_weight[label])
+        scores = [math.exp(score) for score in logits[n, :, h, w]]
+        losses[n, h, w] = -weight * math.log(scores[label] / math.fsum(scores))
+        total += weight
+    if reduction == "none":
+        return losses
+    return np.asarray(losses.sum() / (total or 1.0) if reduction == "mean" else losses.sum())
+
+
+def dropout(x: Array, p: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    """One draw for each entry in its turn: at least p keeps it, enlarged so that the mean stays."""
+    mask = np.zeros(x.shape)
+    for place in np.ndindex(x.shape):
+        if rng.random(dtype=x.dtype.type) >= p:
+            mask[place] = 1 / (1 - p)
+    return x * mask, mask
+
+
+def deconvolution_matrix(
+    output_size: tuple[int, ...], kernel: Array, *, stride: Any = 1, padding: Any = 0, dilation: Any = 1
+) -> tuple[Array, tuple[int, ...]]:
+    """The matrix of the convolution that is to be undone, found column by column, and the size of its image."""
     stride, dilation = both(stride), both(dilation)
     if padding == "same":
-        size = tuple(n * s for n, s in zip(y.shape, stride, strict=True))
+        size = tuple(n * s for n, s in zip(output_size, stride, strict=True))
     else:
         sides = padding_sides(padding, None, None, None, None)
         extents = [d * (k - 1) + 1 for d, k in zip(dilation, kernel.shape, strict=True)]
         size = tuple(
-            (n - 1) * s + extent - sum(side) for n, s, extent, side in zip(y.shape, stride, extents, sides, strict=True)
+            (n - 1) * s + extent - sum(side)
+            for n, s, extent, side in zip(output_size, stride, extents, sides, strict=True)
         )
-    arguments = {"stride": stride, "padding": padding, "dilation": dilation}
     pixels = np.eye(math.prod(size)).reshape(-1, 1, *size)
-    matrix = conv2d(pixels, kernel[None, None], **arguments).reshape(len(pixels), -1).T
+    columns = conv2d(pixels, kernel[None, None], stride=stride, padding=padding, dilation=dilation)
+    return columns.reshape(len(pixels), -1).T, size
+
+
+def deconvolve2d(y: Array, kernel: Array, *, regularization: float = 0.0, **arguments: Any) -> Array:
+    """The normal equations' minimiser of smallest norm."""
+    matrix, size = deconvolution_matrix(y.shape, kernel, **arguments)
     if regularization == 0:
-        return (np.linalg.pinv(matrix) @ y.ravel()).reshape(size)
-    normal = matrix.T @ matrix + regularization * np.eye(len(pixels))
+        return np.asarray(np.linalg.pinv(matrix) @ y.ravel()).reshape(size)
+    normal = matrix.T @ matrix + regularization * np.eye(matrix.shape[1])
     return np.linalg.solve(normal, matrix.T @ y.ravel()).reshape(size)
