@@ -44,12 +44,11 @@ def engines_of(operation: str) -> tuple[str, ...]:
 
 
 def call(operation: str, engine: str | None = None, **arguments: Any) -> Any:
-    """The operation by name, on an engine; None is the current one."""
-    function = OPERATIONS[operation]
+    """The operation by name, on an engine, which is also the current one meanwhile; None leaves the current one."""
     if takes_engine(operation):
-        return function(**arguments, engine=engine)
+        arguments["engine"] = engine
     with nullcontext() if engine is None else use_engine(engine):
-        return function(**arguments)
+        return OPERATIONS[operation](**arguments)
 
 
 def forward(example: Call, arrays: Mapping[str, Array], engine: str | None = None) -> Any:

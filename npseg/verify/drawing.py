@@ -63,7 +63,7 @@ class Draw:
 
     def padding(self, most: tuple[int, int]) -> Any:
         """Padding in one of its five forms, of at most so much on each side."""
-        form = self.pick(("int", "pair", "sides", "sides", "same", "valid"))
+        form = self.pick(("int", "pair", "sides", "sides", "same", "same", "valid"))
         if form == "int":
             return self.integer(0, min(most))
         if form == "pair":
@@ -225,6 +225,11 @@ def _deconvolve2d(draw: Draw) -> Drawn:
 # ------------------------------------------------------------------------------------------- pooling and unpooling
 
 
+def _usual_pool(draw: Draw) -> Drawn | None:
+    """Now and then the pool of most networks, for which the compiled engine has a way of its own."""
+    return ({"x": _image(draw)}, {"kernel_size": 2, "ceil_mode": draw.chance(0.3)}) if draw.chance(0.2) else None
+
+
 def _pool(draw: Draw, kernel: tuple[int, int]) -> dict[str, Any]:
     """What max and average pooling share; padding of at most half a kernel leaves each window a real pixel."""
     arguments: dict[str, Any] = {"kernel_size": kernel, "padding": draw.padding((kernel[0] // 2, kernel[1] // 2))}
@@ -238,6 +243,8 @@ def _fits(size: Sequence[int], extent: Sequence[int]) -> bool:
 
 
 def _max_pool2d(draw: Draw) -> Drawn:
+    if usual := _usual_pool(draw):
+        return usual
     while True:
         x, kernel, dilation = _image(draw), draw.pair(1, 4), draw.pair(1, 2, equal=0.7)
         if _fits(x[2:], _extent(kernel, dilation)):
@@ -248,6 +255,8 @@ def _avg_pool2d(draw: Draw) -> Drawn:
     if draw.exact:  # counts that are powers of two: nothing is rounded
         x, kernel = _image(draw), (draw.pick((1, 2)), draw.pick((1, 2)))
         return {"x": x}, _pool(draw, kernel)
+    if usual := _usual_pool(draw):
+        return usual
     while True:
         x, kernel = _image(draw), draw.pair(1, 4)
         if _fits(x[2:], kernel):
