@@ -1,7 +1,8 @@
 """npseg held against itself and against others, with fresh random cases: `npseg verify`.
 
     definitions   every operation a second time, in plain loops
-    drawing       random shapes and arguments of every operation
+    draw          random choices
+    drawing       random shapes and arguments of every operation, made of them
     cases         a call with fresh numbers, and what should come out
     checks        definition, adjoint, gradient, matrix, cross-engine, bit-equality, reference
     resuming      a training run that is stopped and taken up again

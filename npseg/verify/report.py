@@ -94,10 +94,22 @@ class Report:
         """The same as a document: what was used, the table, the failures, the verdict."""
         header, body = self._table()
         rows = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *body)]
-        used = [f"- seed {self.seed}, {self.cases} cases", *(f"- {name}" for name in surroundings())]
+        used = [f"- seed {self.seed}, {self.cases} cases", *(f"- {name}" for name in self.surroundings())]
         failures = [f"    {line}" for line in self._failures()]
         parts = ["# npseg verify", self.verdict(), "\n".join(used), "\n".join(rows), LEGEND]
         return "\n\n".join(parts + (["\n".join(failures)] if failures else [])) + "\n"
+
+    def surroundings(self) -> list[str]:
+        """What the numbers depend on: versions, processor, judges."""
+        with npseg.use_engine(npseg.engines()[-1]):
+            info = npseg.engine_info()
+        numba = f", Numba {info['numba']} on {info['processor']}" if "numba" in info else ""
+        python, compared = platform.python_version(), any(row.check == "reference" for row in self.rows)
+        return [
+            f"npseg {npseg.__version__}, Python {python}, NumPy {np.__version__}{numba}",
+            f"engines: {', '.join(npseg.engines())}",
+            f"references: {', '.join(judges()) if compared else 'none'}",
+        ]
 
     def verdict(self) -> str:
         """One sentence."""
@@ -142,19 +154,6 @@ def _cell(row: Row | None) -> str:
         return ""
     worst = f"{row.worst:.2g}" if math.isfinite(row.worst) else "-"
     return worst + ("" if row.passed else "!") + ("?" if row.vacuous else "")
-
-
-def surroundings() -> list[str]:
-    """What the numbers depend on: versions, processor, judges."""
-    with npseg.use_engine(npseg.engines()[-1]):
-        info = npseg.engine_info()
-    engines = ", ".join(npseg.engines())
-    numba = f", Numba {info['numba']} on {info['processor']}" if "numba" in info else ""
-    return [
-        f"npseg {npseg.__version__}, Python {platform.python_version()}, NumPy {np.__version__}{numba}",
-        f"engines: {engines}",
-        f"references: {', '.join(judges()) or 'none is installed'}",
-    ]
 
 
 class Tally:
