@@ -79,16 +79,10 @@ class Report:
         header, body = self._table()
         lines = [header, *body]
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+        table = [_aligned(line, widths) for line in lines]
         rule = "  ".join("-" * width for width in widths)
-        written = [
-            "  ".join(
-                word.rjust(width) if column > 1 else word.ljust(width)
-                for column, (word, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        ]
-        parts = [written[0], rule, *written[1:-1], rule, written[-1], "", LEGEND, "", *self._failures(), self.verdict()]
-        return "\n".join(parts)
+        parts = [table[0], rule, *table[1:-1], rule, table[-1], "", LEGEND, "", *self.surroundings(), ""]
+        return "\n".join([*parts, *self._failures(), self.verdict()])
 
     def markdown(self) -> str:
         """The same as a document: what was used, the table, the failures, the verdict."""
@@ -141,11 +135,15 @@ class Report:
         return [*lines, ""] if lines else []
 
 
-LEGEND = (
-    "The worst error of each check: counted in roundings (the dtype's epsilon times the size of what was added up); "
-    "gradient: as a part of\nthat size; bit-equality and checkpoint-resume: the largest difference. "
-    '"!" failed, "?" some comparisons proved nothing.'
-)
+LEGEND = """\
+Worst errors: in roundings, the dtype's epsilon times the size of what was added up; of gradient, a part of that size;
+of bit-equality and checkpoint-resume, the largest difference. "!" failed; "?" some comparisons proved nothing."""
+
+
+def _aligned(words: Sequence[str], widths: Sequence[int]) -> str:
+    """A line of the table: names to the left, numbers to the right."""
+    sides = ["<", "<", *">" * (len(words) - 2)]
+    return "  ".join(f"{word:{side}{width}}" for word, side, width in zip(words, sides, widths, strict=True)).rstrip()
 
 
 def _cell(row: Row | None) -> str:
