@@ -4,6 +4,7 @@
     draw          random choices
     drawing       random shapes and arguments of every operation, made of them
     cases         a call with fresh numbers, and what should come out
+    joined        the forms in which networks run some operations
     checks        definition, adjoint, gradient, matrix, cross-engine, bit-equality, reference
     resuming      a training run that is stopped and taken up again
     references    SciPy, PyTorch, ONNX

@@ -32,7 +32,7 @@ LINEAR = EXACT - SELECTING
 """What is linear in each of its arrays: with all numbers positive it shows how large the summands were."""
 
 LARGE_EVERY = 4
-"""Every so-manieth case is large; its engines are compared with one another, for loops would take too long."""
+"""One case of so many is large; its engines are compared with one another, for loops would take too long."""
 
 LARGEST_CONDITION = 100.0
 """A deconvolution that amplifies errors more than this says little about the code."""

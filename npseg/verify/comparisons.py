@@ -78,8 +78,10 @@ def largest_difference(ours: Sequence[Array], expected: Sequence[Array]) -> Comp
 
 
 def relative(difference: float, scale: float) -> float:
-    """A difference as a part of the sizes that led to it; 0 of nothing."""
-    return 0.0 if difference == 0 else difference / scale if scale else math.inf
+    """A difference as a part of the sizes that led to it; infinite where it is no number."""
+    if difference == 0:
+        return 0.0
+    return difference / scale if scale and not math.isnan(difference / scale) else math.inf
 
 
 def proves_nothing(expected: Any) -> bool:

@@ -65,12 +65,13 @@ class Report:
     def as_json(self) -> str:
         """`{seed, cases, checks: [{operation, engine, check, cases, worst, bound, passed, vacuous, repeat}], passed}`.
 
-        `worst` is null where results could not even be compared.
+        `worst` is null where results could not even be compared, `vacuous` true where some comparison proved nothing.
         """
         rows = [asdict(row) for row in self.rows]
         for row in rows:
             del row["trouble"]
             row["worst"] = row["worst"] if math.isfinite(row["worst"]) else None
+            row["vacuous"] = row["vacuous"] > 0
         report = {"seed": self.seed, "cases": self.cases, "checks": rows, "passed": self.passed}
         return json.dumps(report, indent=2, allow_nan=False)
 

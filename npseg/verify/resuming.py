@@ -39,10 +39,10 @@ def checkpoint_resume(case: Case, engine: str) -> Comparison:
     """
     with tempfile.TemporaryDirectory(prefix="npseg-verify-") as folder:
         whole = _start(Path(folder, "whole"), case.seed, engine, STEPS)
-        whole.train()
-        _start(Path(folder, "stopped"), case.seed, engine, STOPPED_AFTER).train()
+        _train(whole)
+        _train(_start(Path(folder, "stopped"), case.seed, engine, STOPPED_AFTER))
         resumed = Run.resume(Path(folder, "stopped"), steps=STEPS)
-        resumed.train()
+        _train(resumed)
         expected, found = _state(whole.folder), _state(resumed.folder)
         if expected.keys() != found.keys():
             missing = sorted(expected.keys() ^ found.keys())
@@ -75,6 +75,12 @@ def _start(folder: Path, seed: int, engine: str, steps: int) -> Run:
     )
     training, validation = (Shapes(n, split=split, image_size=IMAGE_SIZE) for n, split in ((3, "train"), (2, "val")))
     return Run.start(folder, _network(seed), training, validation, settings)
+
+
+def _train(run: Run) -> None:
+    """To the last step. A run takes Ctrl-C for its own; here it is meant for all that follows too."""
+    if not run.train():
+        raise KeyboardInterrupt
 
 
 def _network(seed: int) -> Graph:

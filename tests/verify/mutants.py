@@ -579,6 +579,35 @@ MUTANTS = [
         "im2col",
         "gradient",
     ),
+    # The forms that networks use.
+    Mutant(
+        "the ReLU after a convolution forgotten",
+        "ops.convolution:conv2d_relu",
+        "relu=True",
+        "relu=False",
+        "conv2d",
+        "im2col",
+        "definition",
+    ),
+    Mutant(
+        "the bias's gradient not sent through the ReLU",
+        "ops.convolution:relu_and_bias_gradient",
+        "bias_gradient(grad_sums)",
+        "bias_gradient(grad)",
+        "relu",
+        "im2col",
+        "definition",
+        cases=16,
+    ),
+    Mutant(
+        "the loss with its gradient counts a sum as a mean",
+        "ops.classification:cross_entropy2d_and_gradient",
+        "_reduced(losses, pixels, reduction), grad",
+        '_reduced(losses, pixels, "mean"), grad',
+        "cross_entropy2d",
+        "im2col",
+        "definition",
+    ),
     # Checkpoints.
     Mutant(
         "the optimiser's memory lost on resuming",

@@ -115,6 +115,7 @@ def test_json_has_this_form():
     assert (report["seed"], report["cases"], report["passed"]) == (0, 3, True)
     fields = ["operation", "engine", "check", "cases", "worst", "bound", "passed", "vacuous", "repeat"]
     assert all(list(check) == fields for check in report["checks"])
+    assert all(check["vacuous"] is False and check["passed"] is True for check in report["checks"])
 
 
 def test_what_proves_nothing_is_counted_and_shown():
@@ -125,6 +126,7 @@ def test_what_proves_nothing_is_counted_and_shown():
     assert (row.cases, row.vacuous, row.passed) == (2, 1, True)
     report = Report(0, 2, [row])
     assert "0?" in report.text()
+    assert json.loads(report.as_json())["checks"][0]["vacuous"] is True
     assert "of which 1 prove nothing" in report.verdict()
 
 
