@@ -4,7 +4,7 @@ from pathlib import Path
 
 from npseg.flags.arguments import Commands, not_negative, positive
 
-DEFAULT_CASES = 12
+DEFAULT_CASES = 24
 
 
 def add_commands(commands: Commands) -> None:

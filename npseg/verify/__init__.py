@@ -29,7 +29,7 @@ from npseg.verify.resuming import RESUME, TRAINING, checkpoint_resume, training_
 
 __all__ = ["Report", "Row", "known_checks", "known_operations", "verify"]
 
-RUNS_EVERY = 4
+RUNS_EVERY = 8
 """Training runs take long: one for so many cases."""
 
 TOO_SLOW = ("loops", "sparse")
@@ -52,7 +52,7 @@ def known_checks() -> list[str]:
 def verify(
     *,
     seed: int = 0,
-    cases: int = 12,
+    cases: int = 24,
     operations: Sequence[str] | None = None,
     engines: Sequence[str] | None = None,
     checks: Sequence[str] | None = None,
@@ -62,7 +62,7 @@ def verify(
 
     Args:
         seed: of the first case; the others count up from it.
-        cases: of each operation. Of four one is large, half are float32; a training run is made for every fourth.
+        cases: of each operation. Of four one is large, half are float32; a training run is made for every eighth.
         operations: names from `known_operations()`; None is all.
         engines: names from `npseg.engines()`; None is all.
         checks: names from `known_checks()`; None is all.

@@ -1,11 +1,13 @@
 """The trust report: what it contains, what it refuses, what the command does with it."""
 
+import inspect
 import json
 
 import numpy as np
 import pytest
 
 from npseg import cli, engines, ops
+from npseg.flags.verifying import DEFAULT_CASES
 from npseg.verify import cases, definitions, drawing, known_checks, known_operations, verify
 from npseg.verify.calls import OPERATIONS
 from npseg.verify.cases import draw_case, operations
@@ -212,6 +214,10 @@ def test_every_check_looks_at_something_on_every_engine():
 def test_bad_arguments_are_refused_by_name(wrong, error):
     with pytest.raises(ValueError, match=error):
         without_references(**wrong)
+
+
+def test_the_command_and_the_function_try_as_many_cases():
+    assert inspect.signature(verify).parameters["cases"].default == DEFAULT_CASES
 
 
 def test_names_are_known():

@@ -1,7 +1,8 @@
 """The operations as ONNX nodes, computed by ONNX's reference evaluator in float64.
 
-Left out is ceil mode, and what the evaluator cannot do: transposed convolutions in groups or with output padding,
-and response norms, whose span it cuts off at the batch size.
+Left out is ceil mode, and what the evaluator (1.23) does wrong or not at all: transposed convolutions in groups or with
+output padding; response norms, whose span it cuts off at the batch size; interpolation, where a position that should be
+a whole number but is rounded gets the wrong neighbours.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -125,13 +126,6 @@ def _batch_norm2d(arrays: Mapping[str, Array], arguments: Mapping[str, Any]) -> 
     return Node("BatchNormalization", inputs, {"epsilon": arguments.get("eps", 1e-5)})
 
 
-def _resize_bilinear(arrays: Mapping[str, Array], arguments: Mapping[str, Any]) -> Node:
-    x = arrays["x"]
-    mode = "align_corners" if arguments.get("align_corners") else "half_pixel"
-    sizes = np.array([*x.shape[:2], *arguments["output_size"]], np.int64)
-    return Node("Resize", [x, None, None, sizes], {"mode": "linear", "coordinate_transformation_mode": mode})
-
-
 def _crop2d(arrays: Mapping[str, Array], arguments: Mapping[str, Any]) -> Node:
     start = np.array(both(arguments["offset"]), np.int64)
     return Node("Slice", [arrays["x"], start, start + np.array(arguments["size"]), np.array([2, 3])], {})
@@ -161,7 +155,6 @@ NODES: dict[str, Callable[[Mapping[str, Array], Mapping[str, Any]], Node | None]
     "log_softmax": lambda arrays, arguments: Node("LogSoftmax", [arrays["x"]], {"axis": arguments["axis"]}),
     "max_pool2d": _max_pool2d,
     "relu": lambda arrays, arguments: Node("Relu", [arrays["x"]], {}),
-    "resize_bilinear": _resize_bilinear,
     "segmentation_map": lambda arrays, arguments: Node("ArgMax", [arrays["logits"]], {"axis": 1, "keepdims": 0}),
     "softmax": lambda arrays, arguments: Node("Softmax", [arrays["x"]], {"axis": arguments["axis"]}),
 }
