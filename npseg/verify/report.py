@@ -90,9 +90,9 @@ class Report:
         header, body = self._table()
         rows = ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *body)]
         used = [f"- seed {self.seed}, {self.cases} cases", *(f"- {name}" for name in self.surroundings())]
-        failures = [f"    {line}" for line in self._failures()]
-        parts = ["# npseg verify", self.verdict(), "\n".join(used), "\n".join(rows), LEGEND]
-        return "\n\n".join(parts + (["\n".join(failures)] if failures else [])) + "\n"
+        failures = "\n".join(f"    {line}" for line in self._failures()).rstrip()
+        parts = ["# npseg verify", self.verdict(), "\n".join(used), "\n".join(rows), LEGEND, failures]
+        return "\n\n".join(part for part in parts if part) + "\n"
 
     def surroundings(self) -> list[str]:
         """What the numbers depend on: versions, processor, judges."""
