@@ -34,15 +34,12 @@ def version() -> str:
 
 
 def results(case: Case) -> tuple[list[Array], dict[str, Array]] | None:
-    """What ONNX computes; None where it has no such operation, or its evaluator ends in an error of its own."""
+    """What ONNX computes; None where it has no such operation, or its evaluator does it wrong."""
     case = case.in_float64()
     node = NODES[case.operation](case.arrays, case.arguments) if case.operation in NODES else None
     if node is None:
         return None
-    try:
-        outputs = run(node)
-    except Exception:  # as version 1.23 does for some padded pools; that says nothing about npseg
-        return None
+    outputs = run(node)
     if case.operation == "max_pool2d":  # ONNX counts through the whole tensor
         x = case.arrays["x"]
         outputs[1] = outputs[1] % (x.shape[2] * x.shape[3])
