@@ -35,12 +35,14 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 LIBRARIES = {"numpy", "matplotlib", "PIL", "tqdm"}
 OPTIONAL = {
-    "scipy": "matrices",
-    "numba": "engines",
-    "llvmlite": "engines",
-    "safetensors": "weights",
-    "mpi4py": "training",
-    "threadpoolctl": "training",
+    "scipy": {"matrices", "verify"},
+    "numba": {"engines"},
+    "llvmlite": {"engines"},
+    "safetensors": {"weights"},
+    "torch": {"verify"},
+    "onnx": {"verify"},
+    "mpi4py": {"training"},
+    "threadpoolctl": {"training"},
 }
 
 
@@ -81,7 +83,7 @@ def test_imports_go_one_way(file):
 def test_few_libraries(file):
     libraries = {module.split(".")[0] for module in imported_modules(file)} - sys.stdlib_module_names - {"npseg"}
     part = file.relative_to(ROOT).parts[0].split(".")[0]
-    allowed = LIBRARIES | {library for library, user in OPTIONAL.items() if user == part}
+    allowed = LIBRARIES | {library for library, users in OPTIONAL.items() if part in users}
     assert libraries <= allowed
     assert "matplotlib" not in libraries or part == "teaching", "only teaching draws"
 

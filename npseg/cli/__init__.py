@@ -1,6 +1,7 @@
 """The command line.
 
-    npseg train | pretrain | compare | evaluate | predict | convert | summary | formula | explain | explore
+    npseg train | pretrain | compare | evaluate | predict | convert | summary | formula | explain | explore |
+    verify
 
 Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
 imported by the command that needs it, so `--help` is quick.
@@ -12,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from npseg.cli import comparing, counting, inference, pretraining, teaching, training, weights
+from npseg.cli import comparing, counting, inference, pretraining, teaching, training, verifying, weights
 from npseg.cli.shared import INTERRUPTED, UsageError
 from npseg.flags import make_parser
 
@@ -27,6 +28,7 @@ COMMANDS = {
     "formula": counting.formula,
     "explain": teaching.explain,
     "explore": teaching.explore,
+    "verify": verifying.verify,
 }
 
 

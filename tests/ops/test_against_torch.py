@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from calls import EXAMPLES, arrays_in, backward, draw, forward, has_backward, named, output
-from definitions import both, padding_sides
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from windows import convolutions, pairs, pools, transposed_convolutions
@@ -11,108 +10,9 @@ from windows import convolutions, pairs, pools, transposed_convolutions
 from npseg import ops
 
 torch = pytest.importorskip("torch")
+with_pytorch = pytest.importorskip("npseg.verify.references.with_pytorch")
 functional = torch.nn.functional
-
-
-def tensor(array):
-    return torch.tensor(np.ascontiguousarray(array), requires_grad=array.dtype.kind == "f")
-
-
-def pad(x, sides, value=0.0):
-    (top, bottom), (left, right) = sides
-    return functional.pad(x, (left, right, top, bottom), value=value)
-
-
-def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1):
-    sides = padding_sides(padding, x.shape[2:], weight.shape[2:], both(stride), both(dilation))
-    return functional.conv2d(pad(x, sides), weight, bias, both(stride), 0, both(dilation), groups)
-
-
-def depthwise_conv2d(x, weight, bias=None, **arguments):
-    return conv2d(x, weight, bias, groups=x.shape[1], **arguments)
-
-
-def separable_conv2d(x, depthwise_weight, pointwise_weight, bias=None, **arguments):
-    return functional.conv2d(depthwise_conv2d(x, depthwise_weight, **arguments), pointwise_weight, bias)
-
-
-def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1):
-    """PyTorch crops evenly; uneven crops and appended zeros are a (negative) padding of the uncropped result."""
-    stride, dilation, extra = both(stride), both(dilation), both(output_padding)
-    full = functional.conv_transpose2d(x, weight, None, stride, 0, 0, groups, dilation)
-    if padding == "same":
-        surplus = [n - m * s for n, m, s in zip(full.shape[2:], x.shape[2:], stride, strict=True)]
-        sides = [(max(0, n) // 2, n - max(0, n) // 2) for n in surplus]
-    else:
-        sides = padding_sides(padding, None, None, None, None)
-    y = pad(full, [(-first, extra - last) for (first, last), extra in zip(sides, extra, strict=True)])
-    return y if bias is None else y + bias[:, None, None]
-
-
-def im2col(x, kernel_size, *, stride=1, padding=0, dilation=1):
-    sides = padding_sides(padding, x.shape[2:], both(kernel_size), both(stride), both(dilation))
-    return functional.unfold(pad(x, sides), both(kernel_size), both(dilation), 0, both(stride))
-
-
-def avg_pool2d(x, kernel_size, *, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
-    stride = kernel_size if stride is None else stride
-    if isinstance(padding, (int, tuple)) and np.ndim(padding) < 2 and max(both(padding)) <= min(both(kernel_size)) // 2:
-        return functional.avg_pool2d(x, kernel_size, stride, padding, ceil_mode, count_include_pad)
-    assert not ceil_mode
-    assert count_include_pad
-    sides = padding_sides(padding, x.shape[2:], both(kernel_size), both(stride), (1, 1))
-    return functional.avg_pool2d(pad(x, sides), kernel_size, stride)
-
-
-def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False):
-    stride = kernel_size if stride is None else stride
-    if isinstance(padding, (int, tuple)) and np.ndim(padding) < 2:
-        return functional.max_pool2d(x, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
-    assert not ceil_mode
-    height, width = x.shape[2:]
-    sides = padding_sides(padding, (height, width), both(kernel_size), both(stride), both(dilation))
-    padded = pad(x, sides, value=-np.inf)
-    y, indices = functional.max_pool2d(padded, kernel_size, stride, 0, dilation, return_indices=True)
-    row = torch.div(indices, padded.shape[3], rounding_mode="floor") - sides[0][0]
-    return y, row * width + indices % padded.shape[3] - sides[1][0]
-
-
-def crop2d(x, size, offset):
-    top, left = both(offset)
-    return x[:, :, top : top + size[0], left : left + size[1]]
-
-
-def resize_bilinear(x, output_size, *, align_corners=False):
-    return functional.interpolate(x, output_size, mode="bilinear", align_corners=align_corners)
-
-
-def bed_of_nails_unpool2d(x, scale):
-    nail = torch.zeros(1, 1, *both(scale), dtype=x.dtype)
-    nail[..., 0, 0] = 1
-    return functional.conv_transpose2d(x, nail.repeat(x.shape[1], 1, 1, 1), stride=both(scale), groups=x.shape[1])
-
-
-TORCH = {
-    "avg_pool2d": avg_pool2d,
-    "bed_of_nails_unpool2d": bed_of_nails_unpool2d,
-    "conv2d": conv2d,
-    "conv_transpose2d": conv_transpose2d,
-    "crop2d": crop2d,
-    "depthwise_conv2d": depthwise_conv2d,
-    "global_avg_pool2d": lambda x: functional.adaptive_avg_pool2d(x, 1),
-    "im2col": im2col,
-    "linear": lambda x, weight, bias=None: functional.linear(x, weight, bias),
-    "local_response_norm": lambda x, size, **arguments: functional.local_response_norm(x, size, **arguments),
-    "log_softmax": lambda x, axis=1: functional.log_softmax(x, axis),
-    "max_pool2d": max_pool2d,
-    "nearest_unpool2d": lambda x, scale: functional.interpolate(x, scale_factor=both(scale), mode="nearest"),
-    "relu": lambda x: functional.relu(x),
-    "relu6": lambda x: functional.relu6(x),
-    "resize_bilinear": resize_bilinear,
-    "segmentation_map": lambda logits: torch.argmax(logits, dim=1),
-    "separable_conv2d": separable_conv2d,
-    "softmax": lambda x, axis=1: functional.softmax(x, axis),
-}
+TORCH, tensor = with_pytorch.TORCH, with_pytorch.tensor
 
 
 def compare(example, arrays, rtol=1e-10, atol=1e-11):

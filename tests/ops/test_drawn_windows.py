@@ -1,6 +1,5 @@
 """Random windows: every engine equals the definition, to the last bit, forward and backward."""
 
-import definitions
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +7,7 @@ from hypothesis import strategies as st
 from windows import amounts, convolutions, pairs, pools, transposed_convolutions
 
 from npseg import engines, ops
+from npseg.verify import definitions
 
 
 def assert_engines_equal(function, expected):

@@ -2,7 +2,6 @@
 
 import itertools
 
-import definitions
 import numpy as np
 import pytest
 from calls import (
@@ -24,6 +23,7 @@ from calls import (
 )
 
 from npseg import engines, matrices
+from npseg.verify import definitions
 
 DIFFERENTIABLE = [example for example in EXAMPLES if has_backward(example.operation)]
 NOT_LINEAR = {"relu", "relu6", "max_pool2d", "local_response_norm", "softmax", "log_softmax", "segmentation_map"}

@@ -4,9 +4,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from definitions import padding_sides
 from hypothesis import assume
 from hypothesis import strategies as st
+
+from npseg.verify.definitions import padding_sides
 
 lengths = st.integers(1, 8)
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
