@@ -23,6 +23,7 @@ from numba.extending import intrinsic
 from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.kernel_cache import KernelCache
+from npseg.engines.numba.parts import PartCompiler
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -101,13 +102,17 @@ def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
 
 def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function that kernels call."""
-    return _jit(function)  # type: ignore[no-any-return]
+    return numba.njit(**_options(), pipeline_class=PartCompiler)(function)  # type: ignore[no-any-return]
 
 
-def _jit(function: Callable[..., Any], *, reorder: bool = False, called_from_python: bool = False) -> Any:
+def _options(*, reorder: bool = False, called_from_python: bool = False) -> dict[str, Any]:
     fastmath = {"contract", "reassoc", "nsz"} if reorder else {"contract"}
     wrappers = {"no_cpython_wrapper": not called_from_python, "no_cfunc_wrapper": True}
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
+    return {"nogil": True, "error_model": "numpy", "fastmath": fastmath, **wrappers}
+
+
+def _jit(function: Callable[..., Any], **options: bool) -> Any:
+    compiled = numba.njit(**_options(**options))(function)
     cache = _cache_of(function)
     if cache is not None:
         compiled._cache = cache
