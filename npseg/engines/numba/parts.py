@@ -1,8 +1,8 @@
 """Functions that kernels call: they are compiled as a part of the kernel, never by themselves.
 
-Numba makes machine code of every function, ready to be called from anywhere, and then compiles it once more as a part of
-whatever calls it. Of the functions here only kernels have a use. So Numba's compiler is told to leave their code as it
-first wrote it: the kernel's own compilation makes everything of it, once.
+Numba makes machine code of every function, ready to be called from anywhere, and then compiles it once more as a part
+of whatever calls it. But only kernels have a use for the functions here. So Numba's compiler is told to leave their
+code as it first wrote it: the kernel's own compilation makes everything of it, once.
 """
 
 from typing import Any
