@@ -37,10 +37,10 @@ from npseg.engines.numba.winograd_matrices import (
     back_of_two,
     join_four,
     join_two,
-    lines_of_four,
-    lines_of_two,
     neighbours_of_four,
     neighbours_of_two,
+    pixels_of_four,
+    pixels_of_two,
     split_in_four,
     split_in_two,
     weights_of_four,
@@ -296,11 +296,11 @@ def _transforms(m: int) -> _Transforms:
                 split_in_two(line, 0, parts, u * spaced, wide, wide)
         at = c * pitch + row * tiles
         if m == 4:
-            lines_of_four(parts, 0, spaced, down, 0, spaced, spaced)
+            pixels_of_four(parts, 0, spaced, down, 0, spaced, spaced)
             for u in range(6):
                 neighbours_of_four(down, u * spaced, wide, pixels.reshape(-1), u * 6 * entry + at, entry, tiles)
         else:
-            lines_of_two(parts, 0, spaced, down, 0, spaced, spaced)
+            pixels_of_two(parts, 0, spaced, down, 0, spaced, spaced)
             for u in range(4):
                 neighbours_of_two(down, u * spaced, wide, pixels.reshape(-1), u * 4 * entry + at, entry, tiles)
 

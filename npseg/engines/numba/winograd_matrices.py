@@ -46,8 +46,7 @@ _PIXELS = {
 """B^T for each m."""
 
 weights_of_two, weights_of_four = linear(_WEIGHTS[2]), linear(_WEIGHTS[4])
-pixels_of_two, pixels_of_four = linear(_PIXELS[2]), linear(_PIXELS[4])
-lines_of_two, lines_of_four = linear(_PIXELS[2], padded=True), linear(_PIXELS[4], padded=True)
+pixels_of_two, pixels_of_four = linear(_PIXELS[2], padded=True), linear(_PIXELS[4], padded=True)
 neighbours_of_two, neighbours_of_four = linear(_PIXELS[2], wrap=2), linear(_PIXELS[4], wrap=4)
 back_of_two, back_of_four = linear(_BACK[2], padded=True), linear(_BACK[4], padded=True)
 split_in_two, split_in_four = split(2), split(4)
