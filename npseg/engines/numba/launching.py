@@ -95,10 +95,8 @@ def _write_share(builder: Any, values: Any, arguments: Sequence[Any]) -> None:
     starts, sizes, _, words = values
     address, place, made = builder.load(words), 1, []
     for argument in arguments:
-        count = _words(_kind(argument))
-        taken = [builder.load(builder.gep(words, [_WORD(place + k)])) for k in range(count)]
-        made.append(_argument(context, builder, argument, taken))
-        place += count
+        made.append(_argument(context, builder, argument, builder.gep(words, [_WORD(place)])))
+        place += _words(_kind(argument))
     kinds = types.int64, *arguments
     function = builder.inttoptr(address, context.call_conv.get_function_type(types.none, kinds).as_pointer())
     first = builder.ptrtoint(builder.load(starts), _WORD)
@@ -108,21 +106,16 @@ def _write_share(builder: Any, values: Any, arguments: Sequence[Any]) -> None:
     builder.ret_void()
 
 
-def _argument(context: Any, builder: Any, argument: Any, words: list[Any]) -> Any:
-    """An array without its owners, for whom the caller cares; or a number."""
+def _argument(context: Any, builder: Any, argument: Any, words: Any) -> Any:
+    """An array, which Numba holds as these words, or a number."""
     form = context.get_value_type(argument)
-    if not isinstance(argument, types.Array):
-        if not isinstance(argument, types.Float):
-            return builder.trunc(words[0], form) if form.width < _WORD.width else words[0]
-        real = builder.bitcast(words[0], _DOUBLE)
+    if isinstance(argument, types.Array):
+        return builder.load(builder.bitcast(words, form.as_pointer()))
+    if isinstance(argument, types.Float):
+        real = builder.load(builder.bitcast(words, _DOUBLE.as_pointer()))
         return builder.fptrunc(real, form) if form != _DOUBLE else real
-    array = context.make_array(argument)(context, builder)
-    for owner in ("meminfo", "parent"):
-        setattr(array, owner, getattr(array, owner).type(None))
-    array.nitems, array.itemsize, array.data = words[2], words[3], builder.inttoptr(words[4], array.data.type)
-    shape, strides = words[5 : 5 + argument.ndim], words[5 + argument.ndim :]
-    array.shape, array.strides = (cgutils.pack_array(builder, lengths) for lengths in (shape, strides))
-    return array._getvalue()
+    whole = builder.load(words)
+    return builder.trunc(whole, form) if form.width < _WORD.width else whole
 
 
 _LAUNCH = ir.FunctionType(_NOTHING, [_WORDS, _WORD, _BYTES])
@@ -149,6 +142,7 @@ def _write_launch(builder: Any, values: Any) -> None:
         with builder.if_else(builder.icmp_signed(">=", kind, _WORD(0))) as (array, number):
             with array:
                 call(_INT, "numba_adapt_ndarray", given, builder.bitcast(to, _BYTES))
+                builder.store(_WORD(0), builder.gep(to, [_WORD(1)]))  # no owner: the caller keeps the array
                 length = builder.add(builder.add(kind, kind), _WORD(5))
                 builder.store(builder.gep(to, [length]), place)
             with number:
