@@ -17,12 +17,14 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, event
+from numba.core import event
 from numba.extending import intrinsic
 
 from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.kernel_cache import KernelCache
+from npseg.engines.numba.launching import entry_of, launcher
+from npseg.engines.numba.parts import PartCompiler
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -40,35 +42,37 @@ def _kind(argument: Any) -> Any:
 class Task:
     """A compiled function of a task's number, run for each of many tasks on all cores.
 
-    The function is compiled by itself, and a small loop hands its address to Numba's threads. Numba's own parallel
-    loops compile what is in them three times over.
+    The function is compiled by itself, and Numba's threads are given its address (see `launching`). Numba's own
+    parallel loops compile what is in them three times over.
     """
 
     def __init__(self, function: Callable[..., None], *, reorder: bool) -> None:
-        self.compiled = _jit(function, reorder=reorder)
+        self.compiled = _kept(_jit(function, reorder=reorder), function)
         self.__doc__, self.__name__ = function.__doc__, function.__name__
-        self._addresses: dict[tuple[Any, ...], tuple[int, bool]] = {}
+        self._entries: dict[tuple[Any, ...], tuple[int, bool]] = {}
 
     def __call__(self, tasks: int, *arguments: Any) -> None:
         """Run tasks 0 ... tasks - 1, each with these arguments: arrays, whole numbers and truth values."""
         kinds = tuple([_kind(argument) for argument in arguments])
-        known = self._addresses.get(kinds)
+        known = self._entries.get(kinds)
         if known is None:
-            known = self._addresses[kinds] = self._address(arguments), threads_may_meet()
-        address, may_meet = known
+            with _one_at_a_time:
+                known = self._entries[kinds] = self._entry(arguments), threads_may_meet()
+        entry, may_meet = known
         if may_meet:
-            _on_all_cores(address, tasks, *arguments)
+            launcher()(entry, tasks, arguments)
             return
         with _one_at_a_time:
-            _on_all_cores(address, tasks, *arguments)
+            launcher()(entry, tasks, arguments)
 
-    def _address(self, arguments: tuple[Any, ...]) -> int:
-        """Where the function for arguments of these types is."""
+    def _entry(self, arguments: tuple[Any, ...]) -> int:
+        """The function for arguments of these types."""
         numba.get_num_threads()  # starts the threads, whose numbers the function may ask for
-        signature = (types.int64, *(numba.typeof(argument) for argument in arguments))
+        kinds = tuple([numba.typeof(argument) for argument in arguments])
+        signature = (types.int64, *kinds)
         self.compiled.compile(signature)
         compiled = self.compiled.overloads[signature]
-        return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))
+        return entry_of(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name), kinds)
 
 
 def on_all_cores(*, reorder: bool = False) -> Callable[[Callable[..., None]], Task]:
@@ -101,13 +105,17 @@ def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
 
 def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Compile a function that kernels call."""
-    return _jit(function)  # type: ignore[no-any-return]
+    return _jit(function, pipeline_class=PartCompiler)  # type: ignore[no-any-return]
 
 
-def _jit(function: Callable[..., Any], *, reorder: bool = False, called_from_python: bool = False) -> Any:
+def _jit(function: Callable[..., Any], *, reorder: bool = False, **options: Any) -> Any:
     fastmath = {"contract", "reassoc", "nsz"} if reorder else {"contract"}
-    wrappers = {"no_cpython_wrapper": not called_from_python, "no_cfunc_wrapper": True}
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **wrappers)(function)
+    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return numba.njit(nogil=True, error_model="numpy", fastmath=fastmath, **wrappers, **options)(function)
+
+
+def _kept(compiled: Any, function: Callable[..., Any]) -> Any:
+    """The function, kept between processes where there is a folder for it."""
     cache = _cache_of(function)
     if cache is not None:
         compiled._cache = cache
@@ -144,71 +152,6 @@ def plain(array: Array) -> Array:
 def empty_like(array: Array) -> Array:
     """An array of the same shape and dtype, of undefined content."""
     return buffers.empty(array.shape, array.dtype)
-
-
-def _borrowed(context: Any, builder: Any, kind: Any, value: Any) -> Any:
-    """An array without its owner: the caller keeps it alive, and counting who uses a slice of it would cost time."""
-    if not isinstance(kind, types.Array):
-        return value
-    array = context.make_array(kind)(context, builder, value)
-    for owner in ("meminfo", "parent"):
-        setattr(array, owner, getattr(array, owner).type(None))
-    return array._getvalue()
-
-
-_BYTES, _WORD, _NOTHING = ir.IntType(8).as_pointer(), ir.IntType(64), ir.VoidType()
-_SHARE = ir.FunctionType(_NOTHING, [_BYTES.as_pointer(), _WORD.as_pointer(), _WORD.as_pointer(), _BYTES])
-"""What Numba's threads call with a share of the work: where each operand of the share begins, its size, the operands'
-steps, and what all shares have in common. Our only operand is the task's number: an address that begins at 0."""
-
-
-@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
-def _share_out(typing: Any, address: Any, tasks: Any, arguments: Any) -> Any:
-    """Call the compiled function at an address, on all cores, with task = 0 ... tasks - 1 and the arguments."""
-    kinds = types.int64, *arguments.types
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        borrowed = [
-            _borrowed(context, builder, kind, builder.extract_value(values[2], place))
-            for place, kind in enumerate(arguments.types)
-        ]
-        common = cgutils.pack_struct(builder, [values[0], *borrowed])
-        share = _share(context, builder, common.type, kinds)
-        start = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
-        size, step = (cgutils.alloca_once_value(builder, value) for value in (values[1], _WORD(1)))
-        common = cgutils.alloca_once_value(builder, common)
-        pointers = [builder.bitcast(value, _BYTES) for value in (share, start, size, step, common)]
-        module = builder.module
-        threads = cgutils.get_or_insert_function(module, ir.FunctionType(_WORD, []), "get_num_threads")
-        run = ir.FunctionType(_NOTHING, [_BYTES] * 5 + [_WORD] * 3)
-        run = cgutils.get_or_insert_function(module, run, "numba_parallel_for")
-        builder.call(run, [*pointers, _WORD(0), _WORD(1), builder.call(threads, [])])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, arguments), code
-
-
-def _share(context: Any, builder: Any, common_type: Any, kinds: tuple[Any, ...]) -> Any:
-    """The function that runs a share of the tasks."""
-    share = ir.Function(builder.module, _SHARE, name=f"{builder.function.name}.share")
-    share.linkage = "internal"
-    inside = ir.IRBuilder(share.append_basic_block("entry"))
-    starts, sizes, _, common = share.args
-    address, *arguments = cgutils.unpack_tuple(inside, inside.load(inside.bitcast(common, common_type.as_pointer())))
-    function = inside.inttoptr(address, context.call_conv.get_function_type(types.none, kinds).as_pointer())
-    first = inside.ptrtoint(inside.load(starts), _WORD)
-    with cgutils.for_range(inside, inside.load(sizes), intp=_WORD) as loop:
-        task = inside.add(first, loop.index)
-        context.call_conv.call_function(inside, function, types.none, kinds, [task, *arguments])
-    inside.ret_void()
-    return share
-
-
-def _every_task(address: int, tasks: int, *arguments: Any) -> None:
-    _share_out(address, tasks, arguments)
-
-
-_on_all_cores = _jit(_every_task, called_from_python=True)
 
 
 class _Notice(event.Listener):  # type: ignore[misc]  # Numba has no types

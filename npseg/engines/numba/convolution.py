@@ -13,7 +13,8 @@ from npseg.checks import Array
 from npseg.engines import choice, im2col
 from npseg.engines.numba import depthwise, plan, transposed
 from npseg.engines.numba.compiling import plain
-from npseg.engines.numba.direct import Correlation, Grid
+from npseg.engines.numba.direct import Correlation
+from npseg.engines.numba.grids import Grid
 from npseg.engines.numba.microkernel import ROWS
 from npseg.engines.numba.small_maps import SmallMap, pairs_of_taps
 from npseg.engines.numba.small_maps_weights import SmallMapWeights

@@ -17,7 +17,7 @@ measured to take. The constants are nanoseconds on two cores with AVX-512; only 
 
 import numba
 
-from npseg.engines.numba.direct import Blocking, Grid
+from npseg.engines.numba.grids import Blocking, Grid
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.geometry import Window, ceil_divide
 

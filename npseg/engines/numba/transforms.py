@@ -5,8 +5,9 @@
     join(m):          y[m * t + p] = x_p[t]
 
 Written as LLVM instructions, as the microkernel is, and for the same reason: with so many arrays at once, a compiler
-cannot prove that none overlaps another, and falls back to one number at a time. What is left at the end of a vector is
-done in halves, quarters and so on, so nothing beyond it is read or written.
+cannot prove that none overlaps another, and falls back to one number at a time. `split` and `join`, and `linear` if it
+is `padded`, read and write whole vectors, beyond the end if need be. Otherwise what is left at the end is done in
+halves, quarters and so on of a vector, and nothing beyond is touched.
 """
 
 from collections.abc import Callable
@@ -22,11 +23,12 @@ from npseg.checks import Array
 from npseg.engines.numba.microkernel import VECTOR_BYTES
 
 
-def linear(matrix: Array, wrap: int | None = None) -> Callable[..., None]:
+def linear(matrix: Array, wrap: int | None = None, *, padded: bool = False) -> Callable[..., None]:
     """A function (x, x_start, x_step, y, y_start, y_step, length) that applies a constant matrix.
 
     Vector x_v starts at x_start + v * x_step, and y_u at y_start + u * y_step. With `wrap`, x_v starts at
-    x_start + (v % wrap) * x_step + v // wrap: after `split(wrap)`, these are the neighbouring entries of a line.
+    x_start + (v % wrap) * x_step + v // wrap: after `split(wrap)`, these are the neighbouring entries of a line. With
+    `padded`, the length counts as rounded up to whole vectors.
     """
     rows = [[float(value) for value in row] for row in np.asarray(matrix, np.float32)]
     columns = len(rows[0])
@@ -50,7 +52,7 @@ def linear(matrix: Array, wrap: int | None = None) -> Callable[..., None]:
                 for row, start in zip(rows, outputs, strict=True):
                     vectors.store(3, builder.add(start, place), vectors.combination(row, values, width))
 
-            vectors.for_each(count, body)
+            vectors.for_each(count, body, padded=padded)
             return context.get_dummy_value()
 
         return types.void(x, types.intp, types.intp, y, types.intp, types.intp, types.intp), code
@@ -76,7 +78,7 @@ def split(m: int) -> Callable[..., None]:
                     part = vectors.shuffled(whole, whole, [m * t + p for t in range(width)])
                     vectors.store(2, builder.add(builder.add(to, builder.mul(to_step, to_step.type(p))), place), part)
 
-            vectors.for_each(count, body)
+            vectors.for_each(count, body, padded=True)
             return context.get_dummy_value()
 
         return types.void(x, types.intp, y, types.intp, types.intp, types.intp), code
@@ -105,7 +107,7 @@ def join(m: int) -> Callable[..., None]:
                     parts = [vectors.interleaved(parts[p], parts[p + half]) for p in range(half)]
                 vectors.store(3, builder.add(to, builder.mul(place, place.type(m))), parts[0])
 
-            vectors.for_each(count, body)
+            vectors.for_each(count, body, padded=True)
             return context.get_dummy_value()
 
         return types.void(x, types.intp, types.intp, y, types.intp, types.intp), code
@@ -123,10 +125,12 @@ class _Vectors:
             for place in arrays
         }
 
-    def for_each(self, length: Any, body: Callable[[Any, int], None]) -> None:
+    def for_each(self, length: Any, body: Callable[[Any, int], None], *, padded: bool) -> None:
         """Run `body(place, width)` along the length, in whole vectors, then in ever smaller parts of one."""
         builder, width = self.builder, VECTOR_BYTES // 4
         place = cgutils.alloca_once_value(builder, length.type(0))
+        if padded:
+            length = builder.add(length, length.type(width - 1))
         while width:
             check, loop, done = (builder.append_basic_block(name) for name in ("check", "vector", "rest"))
             builder.branch(check)
@@ -138,7 +142,7 @@ class _Vectors:
             builder.store(end, place)
             builder.branch(check)
             builder.position_at_end(done)
-            width //= 2
+            width = 0 if padded else width // 2
 
     def load(self, array: int, place: Any, width: int) -> Any:
         """`width` numbers."""

@@ -17,7 +17,7 @@ from itertools import product
 
 import numpy as np
 
-from npseg.engines.numba.direct import Grid
+from npseg.engines.numba.grids import Grid
 from npseg.geometry import Axis, Size, Window
 
 

@@ -32,7 +32,20 @@ from npseg.checks import Array
 from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
 from npseg.engines.numba.lines import copy_line, inside, store_line
 from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, multiply_rows, rounded_to_lanes
-from npseg.engines.numba.transforms import join, linear, split
+from npseg.engines.numba.winograd_matrices import (
+    back_of_four,
+    back_of_two,
+    join_four,
+    join_two,
+    neighbours_of_four,
+    neighbours_of_two,
+    pixels_of_four,
+    pixels_of_two,
+    split_in_four,
+    split_in_two,
+    weights_of_four,
+    weights_of_two,
+)
 from npseg.geometry import Window, ceil_divide
 
 PIXEL_BYTES = 8 * 2**20
@@ -72,6 +85,7 @@ class _Numbers(NamedTuple):
     dilation_w: int
     tile_rows: int
     tile_columns: int
+    padded_columns: int
     rows: int
     rows_at_once: int
     blocks: int
@@ -120,6 +134,7 @@ class Winograd:
             dilation_w=columns.dilation,
             tile_rows=tile_rows,
             tile_columns=tile_columns,
+            padded_columns=rounded_to_lanes(tile_columns + 1, 4),
             rows=all_rows,
             rows_at_once=-(-all_rows // row_parts),
             blocks=blocks,
@@ -137,7 +152,7 @@ class Winograd:
             (entries, uneven(n.blocks_at_once * n.channels * ROWS)),
             (entries, uneven(n.channels * pitch)),
             (entries, uneven(n.blocks_at_once * ROWS * pitch)),
-            (threads, (2 * n.m + 5) * n.m * (n.tile_columns + 1)),
+            (threads, (2 * n.m + 5) * n.m * n.padded_columns),
         )
         offsets = np.arange(n.channels) * pitch
         bias = np.zeros(n.out_channels, F) if bias is None else bias
@@ -197,52 +212,6 @@ def _multiply_entries(
             )
 
 
-# The constant matrices: those of the outputs, the weights and the pixels.
-
-_BACK = {
-    2: np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
-    4: np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]),
-}
-"""A^T for each m."""
-
-_WEIGHTS = {
-    2: np.array([[1, 0, 0], [1 / 2, 1 / 2, 1 / 2], [1 / 2, -1 / 2, 1 / 2], [0, 0, 1]]),
-    4: np.array(
-        [
-            [1 / 4, 0, 0],
-            [-1 / 6, -1 / 6, -1 / 6],
-            [-1 / 6, 1 / 6, -1 / 6],
-            [1 / 24, 1 / 12, 1 / 6],
-            [1 / 24, -1 / 12, 1 / 6],
-            [0, 0, 1],
-        ]
-    ),
-}
-"""G for each m."""
-
-_PIXELS = {
-    2: np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]),
-    4: np.array(
-        [
-            [4, 0, -5, 0, 1, 0],
-            [0, -4, -4, 1, 1, 0],
-            [0, 4, -4, -1, 1, 0],
-            [0, -2, -1, 2, 1, 0],
-            [0, 2, -1, -2, 1, 0],
-            [0, 4, 0, -5, 0, 1],
-        ]
-    ),
-}
-"""B^T for each m."""
-
-_weights_of_two, _weights_of_four = linear(_WEIGHTS[2]), linear(_WEIGHTS[4])
-pixels_of_two, pixels_of_four = linear(_PIXELS[2]), linear(_PIXELS[4])
-_neighbours_of_two, _neighbours_of_four = linear(_PIXELS[2], wrap=2), linear(_PIXELS[4], wrap=4)
-_back_of_two, _back_of_four = linear(_BACK[2]), linear(_BACK[4])
-_split_in_two, _split_in_four = split(2), split(4)
-_join_two, _join_four = join(2), join(4)
-
-
 @inner
 def _gather_weights(g: Array, weight: Array, o: int, c: int, channels: int, n: Any) -> None:
     """g[k, tap, m] = the weight of output channel o + m and channel c + k; turned by half a turn with `flip`."""
@@ -291,13 +260,13 @@ def _transforms(m: int) -> _Transforms:
             for k in range(channels):
                 to = (block * n.channels + c + k) * ROWS
                 if m == 4:
-                    _weights_of_four(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
+                    weights_of_four(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
                     for u in range(6):
-                        _weights_of_four(half, u * 3 * ROWS, ROWS, everything, u * 6 * pitch + to, pitch, ROWS)
+                        weights_of_four(half, u * 3 * ROWS, ROWS, everything, u * 6 * pitch + to, pitch, ROWS)
                 else:
-                    _weights_of_two(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
+                    weights_of_two(g, k * 9 * ROWS, 3 * ROWS, half, 0, 3 * ROWS, 3 * ROWS)
                     for u in range(4):
-                        _weights_of_two(half, u * 3 * ROWS, ROWS, everything, u * 4 * pitch + to, pitch, ROWS)
+                        weights_of_two(half, u * 3 * ROWS, ROWS, everything, u * 4 * pitch + to, pitch, ROWS)
 
     @on_all_cores()
     def transform_pixels(
@@ -305,9 +274,9 @@ def _transforms(m: int) -> _Transforms:
     ) -> None:
         """pixels[e, c, tile] = (B^T d B)[e] for some rows of tiles."""
         n = _named(numbers)
-        size, tiles, entry = n.m + 2, n.tile_columns, pixels.shape[1]
+        size, tiles, entry, wide = n.m + 2, n.tile_columns, pixels.shape[1], n.padded_columns
         length = tiles * n.m + 2
-        spaced = n.m * (tiles + 1)
+        spaced = n.m * wide
         lines = all_lines[numba.get_thread_id()]
         line, parts, down = lines[:spaced], lines[spaced : spaced * (size + 1)], lines[spaced * (size + 1) :]
         c, row = task // rows, task % rows
@@ -322,18 +291,18 @@ def _transforms(m: int) -> _Transforms:
                 for k in range(length):
                     line[k] = 0
             if m == 4:
-                _split_in_four(line, 0, parts, u * spaced, tiles + 1, tiles + 1)
+                split_in_four(line, 0, parts, u * spaced, wide, wide)
             else:
-                _split_in_two(line, 0, parts, u * spaced, tiles + 1, tiles + 1)
+                split_in_two(line, 0, parts, u * spaced, wide, wide)
         at = c * pitch + row * tiles
         if m == 4:
             pixels_of_four(parts, 0, spaced, down, 0, spaced, spaced)
             for u in range(6):
-                _neighbours_of_four(down, u * spaced, tiles + 1, pixels.reshape(-1), u * 6 * entry + at, entry, tiles)
+                neighbours_of_four(down, u * spaced, wide, pixels.reshape(-1), u * 6 * entry + at, entry, tiles)
         else:
             pixels_of_two(parts, 0, spaced, down, 0, spaced, spaced)
             for u in range(4):
-                _neighbours_of_two(down, u * spaced, tiles + 1, pixels.reshape(-1), u * 4 * entry + at, entry, tiles)
+                neighbours_of_two(down, u * spaced, wide, pixels.reshape(-1), u * 4 * entry + at, entry, tiles)
 
     @on_all_cores()
     def transform_back(
@@ -351,26 +320,26 @@ def _transforms(m: int) -> _Transforms:
     ) -> None:
         """y = A^T products A + bias, for some blocks of channels and rows of tiles."""
         n = _named(numbers)
-        size, tiles, entry = n.m + 2, n.tile_columns, products.shape[1]
+        size, tiles, entry, wide = n.m + 2, n.tile_columns, products.shape[1], n.padded_columns
         channel = block * ROWS
         lines = all_lines[numba.get_thread_id()]
-        down, parts, line = lines[: n.m * size * tiles], lines[n.m * size * tiles :], lines[n.m * (size + 1) * tiles :]
+        down, parts, line = lines[: n.m * size * wide], lines[n.m * size * wide :], lines[n.m * (size + 1) * wide :]
         o, row = task // rows, task % rows
         image, i, j = _place_of_row(first + row, n)
         at = o * pitch + row * tiles
         for v in range(size):
             if m == 4:
-                _back_of_four(products.reshape(-1), v * entry + at, 6 * entry, down, v * tiles, 6 * tiles, tiles)
+                back_of_four(products.reshape(-1), v * entry + at, 6 * entry, down, v * wide, 6 * wide, tiles)
             else:
-                _back_of_two(products.reshape(-1), v * entry + at, 4 * entry, down, v * tiles, 4 * tiles, tiles)
+                back_of_two(products.reshape(-1), v * entry + at, 4 * entry, down, v * wide, 4 * wide, tiles)
         length = min(-(-(n.out_width - j) // n.dilation_w), tiles * n.m)
         for u in range(min(n.m, -(-(n.out_height - i) // n.dilation_h))):
             if m == 4:
-                _back_of_four(down, u * 6 * tiles, tiles, parts, 0, tiles, tiles)
-                _join_four(parts, 0, tiles, line, 0, tiles)
+                back_of_four(down, u * 6 * wide, wide, parts, 0, wide, tiles)
+                join_four(parts, 0, wide, line, 0, tiles)
             else:
-                _back_of_two(down, u * 4 * tiles, tiles, parts, 0, tiles, tiles)
-                _join_two(parts, 0, tiles, line, 0, tiles)
+                back_of_two(down, u * 4 * wide, wide, parts, 0, wide, tiles)
+                join_two(parts, 0, wide, line, 0, tiles)
             start = ((image * n.out_channels + channel + o) * n.out_height + i + u * n.dilation_h) * n.out_width + j
             store_line(y, start, line, bias[channel + o], 0, length, n.dilation_w, relu)
 

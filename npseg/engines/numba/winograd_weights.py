@@ -26,7 +26,8 @@ from npseg.checks import Array
 from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.engines.numba.transforms import linear
-from npseg.engines.numba.winograd import F, multiply_entries, pixels_of_four, pixels_of_two, uneven
+from npseg.engines.numba.winograd import F, multiply_entries, uneven
+from npseg.engines.numba.winograd_matrices import pixels_of_four, pixels_of_two
 from npseg.geometry import Window, ceil_divide
 
 BLOCK_BYTES = 3 * 2**20
@@ -145,26 +146,26 @@ class WinogradWeights:
 
 @inner
 def _turn_line(
-    target: Array, source: Array, start: int, plane: int, channels: int, exists: bool, left: int, width: int
+    target: Array, source: Array, start: int, plane: int, channels: int, pitch: int, exists: bool, left: int, width: int
 ) -> None:
-    """target[j, c] = source[start + c * plane + j - left], or 0 where there is no such pixel of a line of `width`."""
-    length = len(target) // channels
+    """target[j * pitch + c] = source[start + c * plane + j - left], or 0 where a line of `width` has no such pixel."""
+    length = len(target) // pitch
     begin = min(max(0, left), length) if exists else length
     end = min(max(begin, width + left), length)
-    for k in range(begin * channels):
+    for k in range(begin * pitch):
         target[k] = 0
     for c in range(0, channels, 16):
         if channels - c >= 16:
             for j in range(begin, end):
-                place, pixels = target[j * channels + c : j * channels + c + 16], source[start + c * plane + j - left :]
+                place, pixels = target[j * pitch + c : j * pitch + c + 16], source[start + c * plane + j - left :]
                 for k in range(16):
                     place[k] = pixels[np.uintp(k * plane)]
         else:
             for k in range(channels - c):
                 line, pixels = target[c + k :], source[start + (c + k) * plane - left + begin :]
                 for j in range(end - begin):
-                    line[(begin + j) * channels] = pixels[j]
-    for k in range(end * channels, length * channels):
+                    line[(begin + j) * pitch] = pixels[j]
+    for k in range(end * pitch, length * pitch):
         target[k] = 0
 
 
@@ -208,27 +209,24 @@ def _transforms(m: int) -> _Transforms:
         row, group = task // groups, task % groups
         lines = all_lines[numba.get_thread_id()]
         c, channels = group * CHANNELS, min(CHANNELS, n.channels - group * CHANNELS)
+        wide = min(CHANNELS, n.pitch - c)  # whole vectors, of which what lies beyond the channels is not used
         image, i = (first + row) // n.tile_rows, (first + row) % n.tile_rows * n.m - n.top
-        down = lines[size * width * channels :]
+        down = lines[size * width * wide :]
         for u in range(size):
-            target = lines[u * width * channels : (u + 1) * width * channels]
+            target = lines[u * width * wide : (u + 1) * width * wide]
             start = ((image * n.channels + c) * n.height + i + u) * n.width
-            _turn_line(target, x, start, n.height * n.width, channels, 0 <= i + u < n.height, n.left, n.width)
+            _turn_line(target, x, start, n.height * n.width, channels, wide, 0 <= i + u < n.height, n.left, n.width)
         for tile in range(n.tile_columns):
-            at = tile * n.m * channels
+            at = tile * n.m * wide
             to = (row * n.tile_columns + tile) * n.pitch + c
             if m == 4:
-                pixels_of_four(lines, at, width * channels, down, 0, 6 * channels, 6 * channels)
+                pixels_of_four(lines, at, width * wide, down, 0, 6 * wide, 6 * wide)
                 for u in range(6):
-                    pixels_of_four(
-                        down, u * 6 * channels, channels, pixels.reshape(-1), u * 6 * entry + to, entry, channels
-                    )
+                    pixels_of_four(down, u * 6 * wide, wide, pixels.reshape(-1), u * 6 * entry + to, entry, wide)
             else:
-                pixels_of_two(lines, at, width * channels, down, 0, 4 * channels, 4 * channels)
+                pixels_of_two(lines, at, width * wide, down, 0, 4 * wide, 4 * wide)
                 for u in range(4):
-                    pixels_of_two(
-                        down, u * 4 * channels, channels, pixels.reshape(-1), u * 4 * entry + to, entry, channels
-                    )
+                    pixels_of_two(down, u * 4 * wide, wide, pixels.reshape(-1), u * 4 * entry + to, entry, wide)
 
     @on_all_cores()
     def transform_grads(
