@@ -67,7 +67,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1), help="one run each (default: 0 1)")
     parser.add_argument("--steps", type=int, default=300, help="of each FCN (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=4, help="scenes a step (default: %(default)s)")
-    parser.add_argument("--rates", type=float, nargs="+", default=(3e-4, 1e-3, 3e-3, 1e-2), help="learning rates to try")
+    parser.add_argument(
+        "--rates", type=float, nargs="+", default=(3e-4, 1e-3, 3e-3, 1e-2), help="learning rates to try"
+    )
     parser.add_argument("--tuning-images", type=int, default=32, help="scenes for that (default: %(default)s)")
     parser.add_argument("--validation-images", type=int, default=100, help="(default: %(default)s)")
     parser.add_argument("--pretraining-steps", type=int, default=1500, help="of the classifier (default: %(default)s)")
@@ -202,9 +204,9 @@ def curves(runs: dict[Trial, Path]) -> Figure:
                 label = f"from {'the classifier' if trial.beginning == 'classifier' else 'random weights'}"
                 shown = label if trial.seed == min(t.seed for t in runs) else None
                 axes.plot(*zip(*points, strict=True), style, color=color, marker="o", markersize=3, label=shown)
-        axes.set(title=f"{images} labelled scenes", xlabel="step", ylim=(0, None))
+        axes.set(title=f"{images} labelled scenes", xlabel="step")
         axes.grid(linewidth=0.4, alpha=0.5)
-    panels[0].set_ylabel("mean IU on other scenes")
+    panels[0].set(ylabel="mean IU on other scenes", ylim=(0, None))  # of all panels, once all curves are there
     panels[0].legend(frameon=False)
     return figure
 
