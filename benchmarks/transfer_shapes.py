@@ -204,9 +204,9 @@ def curves(runs: dict[Trial, Path]) -> Figure:
                 label = f"from {'the classifier' if trial.beginning == 'classifier' else 'random weights'}"
                 shown = label if trial.seed == min(t.seed for t in runs) else None
                 axes.plot(*zip(*points, strict=True), style, color=color, marker="o", markersize=3, label=shown)
-        axes.set(title=f"{images} labelled scenes", xlabel="step", ylim=(0, None))
+        axes.set(title=f"{images} labelled scenes", xlabel="step")
         axes.grid(linewidth=0.4, alpha=0.5)
-    panels[0].set_ylabel("mean IU on other scenes")
+    panels[0].set(ylabel="mean IU on other scenes", ylim=(0, None))  # of all panels, once all curves are there
     panels[0].legend(frameon=False)
     return figure
 
