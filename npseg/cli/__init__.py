@@ -1,4 +1,4 @@
-"""The command line: `npseg train | evaluate | predict | convert | summary | formula | explain | explore`.
+"""The command line: `npseg train | evaluate | predict | convert | export | summary | formula | explain | explore`.
 
 Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
 imported by the command that needs it, so `--help` is quick.
@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": inference.evaluate,
     "predict": inference.predict,
     "convert": weights.convert,
+    "export": weights.export,
     "summary": counting.summary,
     "formula": counting.formula,
     "explain": teaching.explain,

@@ -12,6 +12,7 @@
 from npseg.weights.files import read, write, write_model
 from npseg.weights.matching import Report, load_into
 from npseg.weights.names import torchvision_vgg
+from npseg.weights.onnx_files import export_onnx
 from npseg.weights.surgery import SOURCES, classifier_from, convert
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Report",
     "classifier_from",
     "convert",
+    "export_onnx",
     "load_into",
     "read",
     "torchvision_vgg",
