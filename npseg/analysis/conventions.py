@@ -17,6 +17,7 @@ from npseg.nn import (
     BatchNorm2d,
     Conv2d,
     ConvTranspose2d,
+    EnlargeBilinear,
     GlobalAvgPool2d,
     Layer,
     Linear,
@@ -158,6 +159,9 @@ NOMINAL: dict[type[Layer], Rule] = {
     Linear: weights_at_outputs,
 }
 
+BILINEAR: tuple[type[Layer], ...] = (ResizeBilinear, EnlargeBilinear)
+"""Both are one function to the tools."""
+
 _AT_OUTPUTS = (
     "is wrong: it counts a transposed convolution's weights at every output position. Each input pixel is multiplied "
     "by each weight once, so the positions that count are the input's, fewer by the stride's height times width."
@@ -183,7 +187,12 @@ CONVENTIONS: dict[str, Convention] = {
             "fvcore",
             "as npseg, and 2 for each value of a batch norm, 1 for each input of a global average pool, 4 for each "
             "output of a bilinear resize",
-            NOMINAL | {BatchNorm2d: _each_input(2), GlobalAvgPool2d: _each_input(1), ResizeBilinear: _each_output(4)},
+            NOMINAL
+            | {
+                BatchNorm2d: _each_input(2),
+                GlobalAvgPool2d: _each_input(1),
+                **dict.fromkeys(BILINEAR, _each_output(4)),
+            },
         ),
         Convention(
             "torchinfo",
@@ -210,10 +219,10 @@ CONVENTIONS: dict[str, Convention] = {
                 MaxPool2d: _each_input(2),
                 AvgPool2d: _each_input(2),
                 GlobalAvgPool2d: _each_input(2),
-                ResizeBilinear: _each_output(2),
+                **dict.fromkeys(BILINEAR, _each_output(2)),
                 LocalResponseNorm: _response_norm,
             },
-            dict.fromkeys((ReLU, MaxPool2d, AvgPool2d, GlobalAvgPool2d, ResizeBilinear), _TWICE),
+            dict.fromkeys((ReLU, MaxPool2d, AvgPool2d, GlobalAvgPool2d, *BILINEAR), _TWICE),
         ),
         Convention(
             "thop",
@@ -227,7 +236,7 @@ CONVENTIONS: dict[str, Convention] = {
                 BatchNorm2d: _each_input(4),
                 AvgPool2d: _each_output(1),
                 GlobalAvgPool2d: _sum_and_division,
-                ResizeBilinear: _each_output(11),
+                **dict.fromkeys(BILINEAR, _each_output(11)),
             },
             {ConvTranspose2d: _AT_OUTPUTS},
         ),

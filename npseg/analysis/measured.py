@@ -19,7 +19,7 @@ from npseg.checks import Array
 from npseg.engines import loops
 from npseg.geometry import Size, Window
 from npseg.matrices import conv2d_matrix, conv_transpose2d_matrix
-from npseg.nn import AvgPool2d, Conv2d, ConvTranspose2d, Graph, Layer, Linear, MaxPool2d, Node
+from npseg.nn import AvgPool2d, Conv2d, ConvTranspose2d, Graph, Layer, Linear, MaxPool2d, MaxUnpool2d, Node
 from npseg.nn.graph import IMAGE
 from npseg.nn.initialisation import he_normal
 from npseg.nn.layers import Gradients, Mode, ParameterSpec, Shape, Wanted, size_of
@@ -141,11 +141,34 @@ class _Pixels(Layer):
         return (None,), {"shift": grad.sum(axis=0)}
 
 
+@dataclass(frozen=True)
+class _Spread(Layer):
+    """The adjoint of an average pool: each value is shared among its window's pixels, on a map of the second's size."""
+
+    pool: AvgPool2d
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The values' channels at the second map's size."""
+        return inputs[0][0], *size_of(inputs[1])
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The pool, backward."""
+        x, reference = inputs
+        (y,), _ = self.pool.backward(x, (reference.shape[2], reference.shape[3]), {}, Wanted())
+        assert y is not None
+        return y, None
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """The pool, forward."""
+        return (self.pool.forward([grad], {}, Mode())[0], None), {}
+
+
 def receptive_field(model: Graph, input_size: Size, *, layer: str | None = None, position: Size | None = None) -> Array:
     """Which pixels of the image can influence one output: those that its gradient reaches.
 
     All weights are positive, and so is the image, so that no two paths cancel and no ReLU is dead; max pools are read
-    as average pools, because the gradient of a maximum reaches only the pixel that won this time.
+    as average pools, because the gradient of a maximum reaches only the pixel that won this time, and max unpooling as
+    an average pool's adjoint.
 
     Args:
         model: any network; its own weights are not touched.
@@ -246,22 +269,24 @@ def _watched(model: Graph, input_size: Size, layer: str | None, *, averaging: bo
     nodes = nodes[: [node.name for node in nodes].index(last) + 1]
     first = Node(_PIXELS, _Pixels((model.input_channels, *input_size)), (IMAGE,))
     others = [
-        replace(
-            node,
-            layer=_averaging(node.layer) if averaging else node.layer,
-            inputs=tuple(_PIXELS if name == IMAGE else name for name in node.inputs),
-        )
-        for node in nodes
+        replace(node, inputs=tuple(_PIXELS if name == IMAGE else name for name in node.inputs))
+        for node in (map(_averaging, nodes) if averaging else nodes)
     ]
     frozen = [f"{node.name}.{key}" for node in nodes for key in node.layer.parameter_specs()]
     return Graph([first, *others], input_channels=model.input_channels, frozen=frozen, seed=seed, dtype=np.float64)
 
 
-def _averaging(layer: Layer) -> Layer:
-    """A max pool as the average pool with the same windows."""
+def _averaging(node: Node) -> Node:
+    """A max pool as the average pool with the same windows, and max unpooling as that one's adjoint."""
+    layer = node.layer
+    if not isinstance(layer, MaxPool2d | MaxUnpool2d):
+        return node
+    pool = AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
     if isinstance(layer, MaxPool2d):
-        return AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
-    return layer
+        return replace(node, layer=pool)
+    values, indices, reference = node.inputs
+    # What stands in for the pool makes no indices; another pool's, taken for their size, are as large as its map.
+    return replace(node, layer=_Spread(pool), inputs=(values, reference.removesuffix(".indices")))
 
 
 def _place(model: Graph, input_size: Size, position: Size | None) -> Size:

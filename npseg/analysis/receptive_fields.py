@@ -73,7 +73,10 @@ class Footprint:
         return self._reading([[i + offset] for i in range(len(self.intervals))], len(self.intervals))
 
     def resized(self, size: int, outputs: int, *, align_corners: bool) -> "Footprint":
-        """After linear interpolation: an output sees its two neighbours, or the one it falls on."""
+        """After linear interpolation: an output sees its two neighbours, or the one it falls on.
+
+        A map of one pixel has no neighbours, and its outputs see that pixel.
+        """
         if align_corners:
             numerator, denominator, start = size - 1, max(outputs - 1, 1), 0
         else:
@@ -82,10 +85,10 @@ class Footprint:
         numerator, denominator, start = numerator // common, denominator // common, start // common
         period = denominator * len(self.intervals)
         positions = [divmod(start + o * numerator, denominator) for o in range(period)]
-        return self._reading(
-            [[left, left + 1] if remainder else [left] for left, remainder in positions],
-            numerator * len(self.intervals),
-        )
+        seen = [[left, left + 1] if remainder else [left] for left, remainder in positions]
+        if size == 1:
+            seen = [[(2 * (start + o * numerator) + denominator) // (2 * denominator)] for o in range(period)]
+        return self._reading(seen, numerator * len(self.intervals))
 
     def joined(self, other: "Footprint") -> "Footprint":
         """What a sum of two maps sees: all that either sees.

@@ -7,10 +7,12 @@ from typing import Any
 from npseg import checks
 from npseg.geometry import Size
 from npseg.models.alexnet import alexnet, caffenet, caffenet_encoder
-from npseg.models.deeplab import context_module, deeplab_largefov
+from npseg.models.context import context_module, dilation8
+from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
 from npseg.models.fcn import FORMS, fcn
 from npseg.models.googlenet import googlenet
 from npseg.models.mobilenet import mobilenet_v1
+from npseg.models.segnet import deconvnet, segnet
 from npseg.models.vgg import VGG16_WIDTHS, VGG_DEPTHS, vgg, vgg_classifier
 from npseg.nn import Graph
 
@@ -18,6 +20,7 @@ HIDDEN = 4096
 IMAGENET: Size = (224, 224)
 IMAGENET_CLASSES = 1000
 VOC_CLASSES = 21
+CAMVID_CLASSES = 11
 
 BACKBONES: dict[str, Callable[[], Graph]] = {
     **{name: partial(vgg, VGG16_WIDTHS, depths, HIDDEN) for name, depths in VGG_DEPTHS.items()},
@@ -39,7 +42,12 @@ _OTHERS: dict[str, tuple[Callable[[int], Graph], int, Size]] = {
     "googlenet": (googlenet, IMAGENET_CLASSES, IMAGENET),
     "mobilenet-v1": (mobilenet_v1, IMAGENET_CLASSES, IMAGENET),
     "deeplab-largefov": (deeplab_largefov, VOC_CLASSES, (321, 321)),
+    "deeplab-pyramid": (deeplab_pyramid, VOC_CLASSES, (513, 513)),
+    "segnet": (segnet, CAMVID_CLASSES, (360, 480)),
+    "deconvnet": (partial(deconvnet, form="paper"), VOC_CLASSES, IMAGENET),
+    "dilation8": (dilation8, VOC_CLASSES, (500, 500)),
     "context": (context_module, VOC_CLASSES, (64, 64)),
+    "context-large": (partial(context_module, form="large"), VOC_CLASSES, (64, 64)),
 }
 """How each is built from its number of classes, how many it was published with, and for which image."""
 
@@ -55,7 +63,7 @@ def named(
     Args:
         name: one of `NAMES`.
         backbone: of an FCN: one of `BACKBONES`; None is "vgg16".
-        classes: None is 1000 for a classifier, 21 for the others.
+        classes: None is 1000 for a classifier, 11 for SegNet, 21 for the others.
         form: of an FCN, "same" or "paper"; None is "paper".
 
     Returns:

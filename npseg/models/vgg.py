@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike
 from npseg import checks
 from npseg.geometry import Size
 from npseg.models.chains import NamedLayer, activation, chain, convolutional_head, dense_head
-from npseg.nn import Conv2d, Graph, MaxPool2d, Node
+from npseg.nn import BatchNorm2d, Conv2d, Graph, MaxPool2d, Node
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 VGG16_DEPTHS = (2, 2, 3, 3, 3)
@@ -58,7 +58,7 @@ def vgg(
     >>> vgg((2, 2, 2, 2, 4), (1, 1, 1, 1, 1), 8).shapes((65, 64))["drop7"]
     (8, 3, 2)
     """
-    nodes = _features(widths, depths, input_channels)
+    nodes = features(widths, depths, input_channels)
     channels, fc6 = widths[-1], checks.integer(fc6, "fc6", at_least=1)
     head = convolutional_head(channels, fc6, 7, dropout, padding="same")
     return Graph(chain(head, nodes), input_channels=input_channels, seed=seed, dtype=dtype)
@@ -94,29 +94,43 @@ def vgg_classifier(
     >>> vgg_classifier((2, 2, 2, 2, 4), (1, 1, 1, 1, 1), 8, 10, (64, 64))(np.zeros((1, 3, 64, 64), np.float32)).shape
     (1, 10)
     """
-    nodes = _features(widths, depths, input_channels)
+    nodes = features(widths, depths, input_channels)
     fc6, classes = checks.integer(fc6, "fc6", at_least=1), checks.integer(classes, "classes", at_least=1)
     size = checks.size(input_size, "input_size")
-    features = Graph(nodes, input_channels=input_channels)
-    head = dense_head(features.shapes(size)["pool5"], fc6, classes, dropout)
+    encoder = Graph(nodes, input_channels=input_channels)
+    head = dense_head(encoder.shapes(size)["pool5"], fc6, classes, dropout)
     return Graph(chain(head, nodes), input_channels=input_channels, seed=seed, dtype=dtype)
 
 
-def _features(widths: Any, depths: Any, input_channels: int) -> list[Node]:
-    """The five stages, from the image to pool5."""
-    widths, depths = _five(widths, "widths"), _five(depths, "depths")
+def features(widths: Any, depths: Any, input_channels: int = 3, *, batch_norm: bool = False) -> list[Node]:
+    """The five stages, from the image to pool5; each convolution with batch normalisation where it is asked for."""
+    widths, depths = five(widths, "widths"), five(depths, "depths")
     layers: list[NamedLayer] = []
     channels = checks.integer(input_channels, "input_channels", at_least=1)
     for stage, (width, depth) in enumerate(zip(widths, depths, strict=True), start=1):
-        for number in range(1, depth + 1):
-            layers.append((f"conv{stage}_{number}", Conv2d(channels, width, 3, padding=1)))
-            layers += activation(f"{stage}_{number}")
-            channels = width
+        layers += convolutions(stage, channels, width, depth, batch_norm=batch_norm)
         layers.append((f"pool{stage}", MaxPool2d(2)))
+        channels = width
     return chain(layers)
 
 
-def _five(values: Any, name: str) -> list[int]:
+def convolutions(
+    stage: int, channels: int, width: int, depth: int, *, dilation: int = 1, batch_norm: bool = False
+) -> list[NamedLayer]:
+    """A stage's 3x3 convolutions, which keep their map's size."""
+    layers: list[NamedLayer] = []
+    for number in range(1, depth + 1):
+        name = f"{stage}_{number}"
+        convolution = Conv2d(channels, width, 3, padding=dilation, dilation=dilation, bias=not batch_norm)
+        layers.append((f"conv{name}", convolution))
+        if batch_norm:
+            layers.append((f"conv{name}_bn", BatchNorm2d(width)))
+        layers += activation(name)
+        channels = width
+    return layers
+
+
+def five(values: Any, name: str) -> list[int]:
     """One number for each stage."""
     if not isinstance(values, (tuple, list)):
         raise TypeError(f"{name} must be a tuple or list of five integers, got {checks.describe(values)}")

@@ -43,6 +43,7 @@ class Node:
     name: str
     layer: Layer
     inputs: tuple[str, ...]
+    """Names of earlier nodes, of their by-products (`pool1.indices`), or `IMAGE`."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class Graph:
                 )
             if node.name in known:
                 raise ValueError(f"nodes must have names of their own, got {node.name!r} twice")
-            known.add(node.name)
+            known |= {node.name, *self._by_products(node)}
         unknown = sorted(self.frozen - set(self.parameter_specs))
         if unknown:
             raise ValueError(f"frozen must name parameters, got {unknown}")
@@ -182,6 +183,7 @@ class Graph:
         shapes: dict[str, Shape] = {IMAGE: (self.input_channels, *input_size)}
         for node in self.nodes:
             shapes[node.name] = node.layer.output_shape(*(shapes[name] for name in node.inputs))
+            shapes |= dict.fromkeys(self._by_products_taken[node.name], shapes[node.name])
         return shapes
 
     def coordinates(self, input_size: Size | None = None) -> dict[str, tuple[AffineMap, AffineMap]]:
@@ -239,6 +241,8 @@ class Graph:
         for step in self._steps:
             inputs = [values[name] for name in step.node.inputs]
             values[step.output], kept = step.layer.forward(inputs, self._arrays_of(step.node), mode)
+            for name, attribute in self._by_products_taken[step.output].items():
+                values[name] = getattr(kept, attribute)
             if saved is not None:
                 saved.keep(step.output, kept)
             del inputs, kept
@@ -299,6 +303,20 @@ class Graph:
                 {key: f"{node.name}.{key}" for key in node.layer.parameter_specs()},
                 {key: f"{node.name}.{key}" for key in node.layer.buffer_specs()},
             )
+            for node in self.nodes
+        }
+
+    @staticmethod
+    def _by_products(node: Node) -> dict[str, str]:
+        """The names of a node's by-products, each with its short one."""
+        return {f"{node.name}.{attribute}": attribute for attribute in node.layer.by_products}
+
+    @cached_property
+    def _by_products_taken(self) -> dict[str, dict[str, str]]:
+        """For each node, those of its by-products that another node takes."""
+        taken = {name for node in self.nodes for name in node.inputs}
+        return {
+            node.name: {name: key for name, key in self._by_products(node).items() if name in taken}
             for node in self.nodes
         }
 

@@ -86,4 +86,45 @@ def ones(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any])
     return np.ones(shape, dtype)
 
 
-INITIALISERS: dict[str, Initialiser] = {"he_normal": he_normal, "bilinear": bilinear, "zeros": zeros, "ones": ones}
+def identity(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """A convolution that hands its input on: each output is the mean of its inputs at the window's middle tap.
+
+        weight[b, a, middle] = C / C_out  where  a C // C_in = b C // C_out,  noise elsewhere
+
+    C is the largest number of groups that divides both the input's and the output's channels. With as many outputs as
+    inputs (the paper's basic form) the weight is the identity and has no noise. Otherwise (the large form) the noise,
+    normal with a thousandth of C / C_out as its deviation, lets equal channels grow apart. Through layers of C, 2 C,
+    4 C, ..., C channels the factors cancel, and the module as a whole hands its input on.
+
+    Args:
+        rng: where the noise comes from.
+        shape: of a weight, (C_out, C_in, K_h, K_w).
+        dtype: float32 or float64.
+
+    Returns:
+        The weight.
+
+    Source: Yu, Koltun, "Multi-scale context aggregation by dilated convolutions" (2016), equations 4 and 5.
+
+    >>> identity(np.random.default_rng(0), (4, 2, 1, 1), np.dtype(float)).round(2)[:, :, 0, 0].T
+    array([[0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0.5, 0.5]])
+    """
+    outputs, inputs, height, width = shape
+    groups = math.gcd(inputs, outputs)
+    share = groups / outputs
+    weight = np.zeros(shape, dtype)
+    if inputs != outputs:
+        weight += rng.standard_normal(shape, dtype=dtype.type) * dtype.type(share / 1000)
+    same_group = np.equal.outer(np.arange(outputs) * groups // outputs, np.arange(inputs) * groups // inputs)
+    weight[:, :, height // 2, width // 2][same_group] = share
+    return weight
+
+
+INITIALISERS: dict[str, Initialiser] = {
+    "he_normal": he_normal,
+    "bilinear": bilinear,
+    "zeros": zeros,
+    "ones": ones,
+    "identity": identity,
+}

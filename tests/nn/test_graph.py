@@ -9,7 +9,18 @@ import pytest
 
 from npseg import ops
 from npseg.models import fcn, vgg
-from npseg.nn import Add, BatchNorm2d, Conv2d, Dropout, Graph, Node, ReLU, cross_entropy
+from npseg.nn import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Graph,
+    MaxPool2d,
+    MaxUnpool2d,
+    Node,
+    ReLU,
+    cross_entropy,
+)
 from npseg.nn.layers import Layer, Mode, Wanted
 
 
@@ -74,6 +85,71 @@ def test_the_walk_stops_below_the_last_trainable_parameter(monkeypatch: pytest.M
     assert set(gradients) == model.trainable == {"conv3.weight", "conv3.bias"}
     for name, gradient in gradients.items():
         np.testing.assert_array_equal(gradient, expected[name])
+
+
+def pooling_and_back(frozen: tuple[str, ...] = ()) -> Graph:
+    """Two pools, undone in reverse; the second's result has the size of the first one's indices."""
+    nodes = [
+        Node("conv1", Conv2d(2, 3, 3, padding=1), ("image",)),
+        Node("pool1", MaxPool2d(2), ("conv1",)),
+        Node("conv2", Conv2d(3, 3, 3, padding=1), ("pool1",)),
+        Node("pool2", MaxPool2d((2, 3)), ("conv2",)),
+        Node("conv3", Conv2d(3, 3, 1), ("pool2",)),
+        Node("unpool2", MaxUnpool2d((2, 3)), ("conv3", "pool2.indices", "pool1.indices")),
+        Node("unpool1", MaxUnpool2d(2), ("unpool2", "pool1.indices", "image")),
+        Node("score", Conv2d(3, 2, 3, padding=1), ("unpool1",)),
+    ]
+    return Graph(nodes, input_channels=2, dtype=np.float64, frozen=frozen)
+
+
+def test_a_pools_indices_reach_the_unpooling_and_take_no_gradient() -> None:
+    model, x = pooling_and_back(), np.random.default_rng(0).standard_normal((2, 2, 7, 9))
+    p = {name: model.parameters[f"{name}.weight"] for name in ("conv1", "conv2", "conv3", "score")}
+    one, indices1 = ops.max_pool2d(ops.conv2d(x, p["conv1"], padding=1), 2, ceil_mode=True)
+    two, indices2 = ops.max_pool2d(ops.conv2d(one, p["conv2"], padding=1), (2, 3), ceil_mode=True)
+    back = ops.max_unpool2d(ops.conv2d(two, p["conv3"]), indices2, (4, 5))
+    expected = ops.conv2d(ops.max_unpool2d(back, indices1, (7, 9)), p["score"], padding=1)
+    np.testing.assert_allclose(model(x), expected, rtol=1e-12, atol=1e-12)
+
+    logits, saved = model.forward(x)
+    cotangent = np.random.default_rng(1).standard_normal(logits.shape)
+    gradients = model.backward(cotangent, saved)
+    assert set(gradients) == set(model.parameters)
+    for name, gradient in gradients.items():
+        direction = np.random.default_rng(2).standard_normal(gradient.shape)
+        losses = []
+        for step in (1e-6, -1e-6):
+            model.parameters[name] += step * direction
+            losses.append(loss_of(model, x, cotangent))
+            model.parameters[name] -= step * direction
+        assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(float((gradient * direction).sum()), rel=1e-5), name
+
+
+def test_what_is_learned_below_indices_alone_gets_no_gradient() -> None:
+    """The encoder is frozen but for what only the indices depend on: the positions carry nothing back."""
+    nodes = [
+        Node("conv1", Conv2d(2, 3, 1), ("image",)),
+        Node("pool1", MaxPool2d(2), ("conv1",)),
+        Node("other", Conv2d(2, 3, 2, stride=2), ("image",)),
+        Node("unpool1", MaxUnpool2d(2), ("other", "pool1.indices", "image")),
+    ]
+    model = Graph(nodes, input_channels=2, dtype=np.float64)
+    logits, saved = model.forward(np.random.default_rng(0).standard_normal((1, 2, 4, 6)))
+    assert set(model.backward(logits, saved)) == {"other.weight", "other.bias"}
+
+
+def test_indices_have_a_place_in_the_description_and_a_shape_where_they_are_taken() -> None:
+    model = pooling_and_back()
+    again = Graph.from_description(json.loads(json.dumps(model.describe())))
+    assert again.nodes == model.nodes
+    shapes = model.shapes((7, 9))
+    assert shapes["pool1.indices"] == shapes["pool1"] == (3, 4, 5)
+    assert shapes["unpool1"] == (3, 7, 9)
+    rows, columns = model.coordinates()["unpool1"]
+    assert (rows, columns) == model.coordinates()["conv1"]
+    assert "pool1.indices" not in Graph(model.nodes[:2], input_channels=2).shapes((7, 9))
+    with pytest.raises(ValueError, match=r"'unpool' needs \['conv1.indices'\]"):
+        Graph([model.nodes[0], Node("unpool", MaxUnpool2d(2), ("conv1", "conv1.indices", "image"))])
 
 
 def test_saved_serves_once() -> None:

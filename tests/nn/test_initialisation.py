@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from npseg import ops
-from npseg.nn.initialisation import bilinear, he_normal
+from npseg.nn.initialisation import bilinear, he_normal, identity
 
 
 def test_he_keeps_the_signals_size_through_relu() -> None:
@@ -35,3 +35,16 @@ def test_bilinear_upsampler_mixes_no_classes() -> None:
     off_diagonal = ~np.eye(4, dtype=bool)
     assert not weight[off_diagonal].any()
     assert weight[1, 1].sum() == 4  # stride 2 both ways: each input pixel covers four output pixels' worth
+
+
+@pytest.mark.parametrize(("outputs", "inputs"), [(5, 5), (6, 3), (4, 12), (6, 4)])
+def test_identity_is_the_papers_equation(outputs: int, inputs: int) -> None:
+    weight = identity(np.random.default_rng(0), (outputs, inputs, 3, 5), np.dtype(float))
+    groups = int(np.gcd(outputs, inputs))
+    for b, a, row, column in np.ndindex(*weight.shape):
+        if (row, column) == (1, 2) and a * groups // inputs == b * groups // outputs:
+            assert weight[b, a, row, column] == groups / outputs
+        elif outputs == inputs:
+            assert weight[b, a, row, column] == 0
+        else:
+            assert 0 < abs(weight[b, a, row, column]) < 0.006 * groups / outputs

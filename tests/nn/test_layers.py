@@ -15,19 +15,27 @@ from npseg.nn import (
     ConvTranspose2d,
     Crop,
     Dropout,
+    EnlargeBilinear,
     Flatten,
     GlobalAvgPool2d,
     Layer,
     Linear,
     LocalResponseNorm,
     MaxPool2d,
+    MaxUnpool2d,
     ReLU,
     ResizeBilinear,
 )
 from npseg.nn.initialisation import INITIALISERS
 from npseg.nn.layers import LAYERS, Mode, Wanted
 
-CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
+INDICES = np.array([[[[6, 1, 3], [10, 12, 14]], [[0, 7, 9], [11, 17, 4]]]])
+"""Positions on a plane of 4 x 5, of two channels; not in a pool's order, and none twice."""
+
+Input = tuple[int, ...] | np.ndarray
+"""The shape of a map of numbers to be made up, or a map of indices as it is."""
+
+CASES: list[tuple[Layer, list[Input]]] = [
     (Conv2d(4, 6, (3, 2), stride=(2, 1), padding=((1, 0), (2, 1)), dilation=(1, 2), groups=2), [(2, 4, 6, 7)]),
     (Conv2d(2, 3, 2, padding="same", bias=False), [(1, 2, 4, 5)]),
     (ConvTranspose2d(3, 3, (4, 3), stride=(2, 1), padding=1, initialiser="he_normal"), [(2, 3, 3, 4)]),
@@ -38,6 +46,7 @@ CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
     (ReLU(), [(2, 3, 4, 5)]),
     (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
     (MaxPool2d(2), [(1, 2, 5, 1)]),
+    (MaxUnpool2d(2), [(1, 2, 2, 3), INDICES, (1, 7, 4, 5)]),
     (AvgPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
     (AvgPool2d(3, 2, ((1, 0), (0, 1)), ceil_mode=False, count_include_pad=False), [(1, 2, 6, 7)]),
     (GlobalAvgPool2d(), [(2, 3, 4, 5)]),
@@ -50,6 +59,8 @@ CASES: list[tuple[Layer, list[tuple[int, ...]]]] = [
     (Concat(), [(2, 3, 4, 5), (2, 1, 4, 5), (2, 2, 4, 5)]),
     (ResizeBilinear(), [(2, 3, 4, 5), (2, 1, 7, 6)]),
     (ResizeBilinear(align_corners=True), [(1, 2, 3, 4), (1, 1, 5, 9)]),
+    (EnlargeBilinear((3, 2)), [(2, 3, 4, 5)]),
+    (EnlargeBilinear(4), [(1, 2, 1, 3)]),
 ]
 NAMES = [f"{type(layer).__name__}-{number}" for number, (layer, _) in enumerate(CASES)]
 
@@ -63,11 +74,13 @@ def parameters_of(layer: Layer, dtype: Any = np.float64) -> dict[str, np.ndarray
     return {name: value + rng.uniform(0.0, 0.5, value.shape).astype(dtype) for name, value in parameters.items()}
 
 
-def inputs_of(shapes: list[tuple[int, ...]], dtype: Any = np.float64) -> list[np.ndarray]:
+def inputs_of(shapes: list[Input], dtype: Any = np.float64) -> list[np.ndarray]:
     """All values distinct and away from 0, so that no small step crosses a kink."""
     rng = np.random.default_rng(2)
     return [
-        (rng.permutation(np.prod(shape)) - np.prod(shape) / 2 + 0.3).reshape(shape).astype(dtype) / 7
+        shape
+        if isinstance(shape, np.ndarray)
+        else (rng.permutation(np.prod(shape)) - np.prod(shape) / 2 + 0.3).reshape(shape).astype(dtype) / 7
         for shape in shapes
     ]
 
@@ -83,7 +96,7 @@ def test_every_layer_has_a_case() -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
-def test_backward_is_the_derivative(layer: Layer, shapes: list[tuple[int, ...]], training: bool) -> None:
+def test_backward_is_the_derivative(layer: Layer, shapes: list[Input], training: bool) -> None:
     inputs, parameters = inputs_of(shapes), parameters_of(layer)
     y, saved = run(layer, inputs, parameters, training=training)
     rng = np.random.default_rng(4)
@@ -92,12 +105,12 @@ def test_backward_is_the_derivative(layer: Layer, shapes: list[tuple[int, ...]],
     assert set(grad_parameters) == set(layer.parameter_specs())
 
     step = 1e-6
-    directions = [rng.standard_normal(x.shape) for x in inputs]
+    directions = [rng.standard_normal(x.shape) * (x.dtype != np.int64) for x in inputs]
     moved = {name: rng.standard_normal(parameters[name].shape) for name in layer.parameter_specs()}
 
     def loss_at(t: float) -> float:
         there = parameters | {name: parameters[name] + t * direction for name, direction in moved.items()}
-        shifted = [x + t * direction for x, direction in zip(inputs, directions, strict=True)]
+        shifted = [(x + t * direction).astype(x.dtype) for x, direction in zip(inputs, directions, strict=True)]
         return float((run(layer, shifted, there, training=training)[0] * cotangent).sum())
 
     measured = (loss_at(step) - loss_at(-step)) / (2 * step)
@@ -111,14 +124,15 @@ def test_backward_is_the_derivative(layer: Layer, shapes: list[tuple[int, ...]],
 
 
 @pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
-def test_promised_shape_is_the_shape(layer: Layer, shapes: list[tuple[int, ...]]) -> None:
-    y, _ = run(layer, inputs_of(shapes), parameters_of(layer), training=False)
-    assert layer.output_shape(*(shape[1:] for shape in shapes)) == y.shape[1:]
+def test_promised_shape_is_the_shape(layer: Layer, shapes: list[Input]) -> None:
+    inputs = inputs_of(shapes)
+    y, _ = run(layer, inputs, parameters_of(layer), training=False)
+    assert layer.output_shape(*(x.shape[1:] for x in inputs)) == y.shape[1:]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
-def test_dtype_is_kept(layer: Layer, shapes: list[tuple[int, ...]], dtype: Any) -> None:
+def test_dtype_is_kept(layer: Layer, shapes: list[Input], dtype: Any) -> None:
     parameters = parameters_of(layer, dtype)
     y, saved = run(layer, inputs_of(shapes, dtype), parameters, training=True)
     grad_inputs, grad_parameters = layer.backward(np.ones_like(y), saved, parameters, Wanted())
@@ -127,7 +141,7 @@ def test_dtype_is_kept(layer: Layer, shapes: list[tuple[int, ...]], dtype: Any) 
 
 
 @pytest.mark.parametrize(("layer", "shapes"), CASES, ids=NAMES)
-def test_unwanted_gradients_change_nothing_about_the_wanted_ones(layer: Layer, shapes: list[tuple[int, ...]]) -> None:
+def test_unwanted_gradients_change_nothing_about_the_wanted_ones(layer: Layer, shapes: list[Input]) -> None:
     inputs, parameters = inputs_of(shapes), parameters_of(layer)
     y, saved = run(layer, inputs, parameters, training=True)
     grad = np.random.default_rng(5).standard_normal(y.shape)
@@ -161,6 +175,11 @@ def test_dropout_needs_its_generators() -> None:
 def test_flatten_refuses_another_size() -> None:
     with pytest.raises(ValueError, match=r"must give a map of \(2, 3, 4\)"):
         Flatten((2, 3, 4)).forward([np.ones((1, 2, 4, 4), np.float32)], {}, Mode())
+
+
+def test_unpooling_needs_the_indices_of_its_own_values() -> None:
+    with pytest.raises(ValueError, match=r"their pool's indices, \(2, 3, 4\), got \(2, 3, 5\)"):
+        MaxUnpool2d(2).output_shape((2, 3, 5), (2, 3, 4), (2, 6, 8))
 
 
 def test_only_maps_of_one_size_are_stacked() -> None:

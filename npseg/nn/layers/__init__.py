@@ -2,11 +2,11 @@
 
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
 from npseg.nn.layers.elementwise import Dropout, ReLU
-from npseg.nn.layers.joining import Add, Concat, Crop, ResizeBilinear
+from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
 from npseg.nn.layers.normalisation import BatchNorm2d, LocalResponseNorm
-from npseg.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from npseg.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, MaxUnpool2d
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -18,6 +18,7 @@ LAYERS: dict[str, type[Layer]] = {
         LocalResponseNorm,
         ReLU,
         MaxPool2d,
+        MaxUnpool2d,
         AvgPool2d,
         GlobalAvgPool2d,
         Dropout,
@@ -26,6 +27,7 @@ LAYERS: dict[str, type[Layer]] = {
         Add,
         Concat,
         ResizeBilinear,
+        EnlargeBilinear,
     )
 }
 """Every layer by the name that descriptions and files know it by."""
@@ -42,6 +44,7 @@ __all__ = [
     "ConvTranspose2d",
     "Crop",
     "Dropout",
+    "EnlargeBilinear",
     "Flatten",
     "GlobalAvgPool2d",
     "Gradients",
@@ -49,6 +52,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "MaxPool2d",
+    "MaxUnpool2d",
     "Mode",
     "ParameterSpec",
     "Randomness",

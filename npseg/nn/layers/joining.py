@@ -1,4 +1,4 @@
-"""Layers that bring maps together: cut or enlarged to one size, added, or stacked."""
+"""Layers that bring maps together: enlarged, cut or resized to one size, added, or stacked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import numpy as np
 
 from npseg import buffers, checks, ops
 from npseg.checks import Array
-from npseg.nn.layers.layer import C, Gradients, Layer, Mode, Shape, Wanted, size_of
+from npseg.geometry import Size
+from npseg.nn.layers.layer import C, Gradients, Layer, Mode, Shape, Wanted, pair, size_of
 
 
 @dataclass(frozen=True)
@@ -122,3 +123,41 @@ class ResizeBilinear(Layer):
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
         """The second input gives only its size, so it has no gradient."""
         return (ops.resize_bilinear_backward(grad, saved, align_corners=self.align_corners), None), {}
+
+
+@dataclass(frozen=True)
+class EnlargeBilinear(Layer):
+    """A map at a whole multiple of its size (`npseg.ops.resize_bilinear`).
+
+    A pool that rounds up and this layer at the pool's stride lead back to the pool's own pixels, whatever the size,
+    with a surplus at the bottom and right that a `Crop` cuts off; `ResizeBilinear` would squeeze it in.
+    """
+
+    scale: int | tuple[int, int]
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """(C, H * scale_h, W * scale_w)."""
+        return inputs[0][0], *self._size(size_of(inputs[0]))
+
+    def carry(self, rows: C, columns: C, *inputs: Shape) -> tuple[C, C]:
+        """By the scale; without the inputs' shapes as for any map of more than one pixel."""
+        size = size_of(inputs[0]) if inputs else (2, 2)
+        height, width = self._size(size)
+        return (
+            rows.resized(size[0], height, align_corners=False),
+            columns.resized(size[1], width, align_corners=False),
+        )
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the input's size."""
+        (x,) = inputs
+        size = x.shape[2], x.shape[3]
+        return ops.resize_bilinear(x, self._size(size)), size
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Each pixel gets the gradients of the pixels it was spread over."""
+        return (ops.resize_bilinear_backward(grad, saved),), {}
+
+    def _size(self, size: Size) -> Size:
+        height, width = pair(self.scale)
+        return size[0] * height, size[1] * width

@@ -13,7 +13,7 @@ graph runs it, and shapes, coordinates and files are derived from it.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -59,6 +59,10 @@ Gradients = tuple[tuple[Array | None, ...], dict[str, Array]]
 @dataclass(frozen=True)
 class Layer(ABC):
     """What every layer can do; the defaults are those of a layer without parameters that leaves shapes alone."""
+
+    by_products: ClassVar[tuple[str, ...]] = ()
+    """What `forward` saves and other layers may take as a map too, `<layer>.<attribute of saved>`: of the output's
+    shape, and without a gradient."""
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The learned arrays by name."""
