@@ -204,9 +204,10 @@ for name, loss, array, gradient in (
     assert np.isclose(measured, promised, rtol=1e-6)
 
 # %% [markdown]
-# The same check serves every other layer. The ReLU passes a gradient on where its output is above 0. Dropout uses
-# the mask of the forward pass again. In a normalisation each value changes the mean and the spread of its
-# neighbours, too, so its gradient is a sum once more.
+# The same check serves every other layer. The ReLU passes a gradient on where its output is above 0; ReLU6, its form
+# in networks for small devices, stops at 6, and the gradient with it. Dropout uses the mask of the forward pass again.
+# In a normalisation each value changes the mean and the spread of its neighbours, too, so its gradient is a sum once
+# more.
 
 # %%
 gamma, beta = rng.standard_normal(3), rng.standard_normal(3)
@@ -220,6 +221,7 @@ def batch_norm(images):
 _, mask = ops.dropout(images, 0.5, rng)
 layers = {
     "relu": (ops.relu, ops.relu_backward(g, ops.relu(images))),
+    "relu6": (lambda moved: ops.relu6(9 * moved), 9 * ops.relu6_backward(g, ops.relu6(9 * images))),
     "dropout": (lambda moved: moved * mask, ops.dropout_backward(g, mask)),
     "batch_norm2d": (
         lambda moved: batch_norm(moved)[0],

@@ -24,6 +24,7 @@ from npseg.nn import (
     LocalResponseNorm,
     MaxPool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
 )
 from npseg.nn.layers import Shape, size_of
@@ -210,12 +211,13 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "ptflops",
-            "as npseg with biases, and 2 for each value of a batch norm, 2 for each value of a ReLU, 2 for each input "
-            "of a pool, 2 for each output of a bilinear resize, and the steps of a local response norm",
+            "as npseg with biases, and 2 for each value of a batch norm, 2 for each value of a ReLU (1 of a ReLU6), 2 "
+            "for each input of a pool, 2 for each output of a bilinear resize, and the steps of a local response norm",
             {layer: _with_bias(rule) for layer, rule in NOMINAL.items()}
             | {
                 BatchNorm2d: _each_input(2),
                 ReLU: _each_input(2),
+                ReLU6: _each_input(1),
                 MaxPool2d: _each_input(2),
                 AvgPool2d: _each_input(2),
                 GlobalAvgPool2d: _each_input(2),

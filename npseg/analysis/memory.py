@@ -16,6 +16,7 @@ from npseg.nn import (
     MaxPool2d,
     Node,
     ReLU,
+    ReLU6,
 )
 from npseg.nn.layers import Shape
 
@@ -23,7 +24,7 @@ INDEX_BYTES = 8
 """Of one position that a max pool remembers."""
 
 KEEPS_INPUT = (Conv2d, ConvTranspose2d, Linear, BatchNorm2d, LocalResponseNorm)
-KEEPS_OUTPUT = (ReLU,)
+KEEPS_OUTPUT = (ReLU, ReLU6)
 
 
 def saved_bytes(model: Graph, shapes: Mapping[str, Shape]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from npseg.nn.layers import (
     MaxPool2d,
     MaxUnpool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
 )
 from npseg.nn.loss import cross_entropy
@@ -43,6 +44,7 @@ __all__ = [
     "MaxUnpool2d",
     "Node",
     "ReLU",
+    "ReLU6",
     "ResizeBilinear",
     "cross_entropy",
 ]

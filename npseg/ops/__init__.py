@@ -4,7 +4,7 @@ Every operation is a function of NumPy arrays. Its file opens with the mathemati
 how it is computed.
 """
 
-from npseg.ops.activation import dropout, dropout_backward, relu, relu_backward
+from npseg.ops.activation import dropout, dropout_backward, relu, relu6, relu6_backward, relu_backward
 from npseg.ops.classification import (
     cross_entropy2d,
     cross_entropy2d_backward,
@@ -88,6 +88,8 @@ __all__ = [
     "nearest_unpool2d",
     "nearest_unpool2d_backward",
     "relu",
+    "relu6",
+    "relu6_backward",
     "relu_backward",
     "resize_bilinear",
     "resize_bilinear_backward",

@@ -1,4 +1,4 @@
-"""Elementwise: the rectified linear unit, and dropout."""
+"""Elementwise: the rectified linear unit, with and without an upper bound, and dropout."""
 
 from typing import Any
 
@@ -63,6 +63,60 @@ def relu_backward(grad: Array, y: Array) -> Array:
     passes = -(~(y <= 0)).astype(bits)
     passes &= grad.view(bits)
     return passes.view(grad.dtype)
+
+
+@np.errstate(all="ignore")
+def relu6(x: Array) -> Array:
+    """Cut off the negative and what exceeds 6: y = min(max(x, 0), 6). NaN stays NaN.
+
+    Args:
+        x: a float array of any shape; only the first axis may be empty.
+
+    Returns:
+        The same shape.
+
+    Raises:
+        TypeError, ValueError: x is not of this form.
+
+    Source: Krizhevsky, "Convolutional deep belief networks on CIFAR-10" (2010).
+
+    Lesson: notebooks/03_convolution_backward.ipynb
+
+    >>> relu6(np.array([-1.0, 2.0, 9.0]))
+    array([0., 2., 6.])
+    """
+    x = floats_of_any_shape(x, "x")
+    own = own_form("relu6")
+    if own is not None:
+        return np.asarray(own(x))
+    y = np.maximum(x, 0, out=buffers.empty_like(x))
+    return np.asarray(np.minimum(y, 6, out=y))
+
+
+@np.errstate(all="ignore")
+def relu6_backward(grad: Array, y: Array) -> Array:
+    """The gradient of `relu6`: it passes where 0 < y < 6, and is 0 at both bounds. Where y is NaN it passes.
+
+    Args:
+        grad: the loss's gradient with respect to y.
+        y: the result of `relu6`, which is all that needs to be kept.
+
+    Returns:
+        grad_x, of the same shape.
+
+    Raises:
+        TypeError, ValueError: the arrays are not of one shape and dtype.
+
+    Lesson: notebooks/03_convolution_backward.ipynb
+
+    >>> relu6_backward(np.array([10.0, 20.0, 30.0]), np.array([0.0, 2.0, 6.0]))
+    array([ 0., 20.,  0.])
+    """
+    grad, y = _alike(grad, y, "y")
+    own = own_form("relu6_backward")
+    if own is not None:
+        return np.asarray(own(grad, y))
+    return np.where((y <= 0) | (y >= 6), grad.dtype.type(0), grad)
 
 
 @np.errstate(all="ignore")
@@ -142,12 +196,16 @@ EXAMPLES = [
     Example("relu", {"x": (2, 3, 4, 5)}),
     Example("relu", {"x": (3, 4)}),
     Example("relu", {"x": (0, 4)}),
+    Example("relu6", {"x": (2, 3, 4, 5)}),
+    Example("relu6", {"x": (0, 4)}),
 ]
 
 BAD_EXAMPLES = [
     BadExample("relu", {"x": ()}, {}, "x"),
     BadExample("relu", {"x": (2, 0, 3)}, {}, "x"),
     BadExample("relu_backward", {"grad": (2, 3), "y": (2, 4)}, {}, "grad"),
+    BadExample("relu6", {"x": (2, 0, 3)}, {}, "x"),
+    BadExample("relu6_backward", {"grad": (2, 3), "y": (2, 4)}, {}, "grad"),
     BadExample("dropout", {"x": (2, 3)}, {"p": 1.0, "rng": np.random.default_rng(0)}, "p"),
     BadExample("dropout", {"x": (2, 3)}, {"p": -0.1, "rng": np.random.default_rng(0)}, "p"),
     BadExample("dropout", {"x": (2, 3)}, {"p": 0.5, "rng": 0}, "rng", TypeError),

@@ -31,6 +31,7 @@ from npseg.nn import (
     MaxUnpool2d,
     Node,
     ReLU,
+    ReLU6,
     ResizeBilinear,
 )
 from npseg.nn.layers import Shape
@@ -73,6 +74,7 @@ PRINTED: list[tuple[Layer, list[Shape], tuple[int, int, int, int, int]]] = [
     (Linear(100, 10, bias=False), [(100,)], (1_000, 1_000, 1_000, 1_000, 2_000)),
     (BatchNorm2d(8), [(8, 9, 11)], (1_584, 16, 1_584, 3_168, 0)),
     (ReLU(), [(8, 9, 11)], (0, 0, 1_584, 0, 0)),
+    (ReLU6(), [(8, 9, 11)], (0, 0, 792, 0, 0)),
     (MaxPool2d(2, ceil_mode=False), [(8, 9, 11)], (0, 0, 1_584, 0, 0)),
     (MaxUnpool2d(2), [(8, 4, 5), (8, 4, 5), (8, 9, 11)], (0, 0, 0, 0, 0)),
     (AvgPool2d(3, 2, ceil_mode=False), [(8, 9, 11)], (0, 0, 1_584, 160, 0)),

@@ -55,9 +55,11 @@ SHAPES = [(2, 3, 5, 7), (1, 1, 1, 2), (0, 3, 4, 5), (3, 2, 70, 130)]
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape", [*SHAPES, (40_000,), (3, 5)])
-def test_relu(shape, layout, dtype):
+@pytest.mark.parametrize("name", ["relu", "relu6"])
+def test_relu(name, shape, layout, dtype):
     grad, x = (LAYOUTS[layout](draw(*shape, dtype=dtype, seed=seed, special=True)) for seed in (0, 1))
-    ours, expected = on_both(lambda: (ops.relu(x), ops.relu_backward(grad, ops.relu(x))))
+    relu, backward = getattr(ops, name), getattr(ops, f"{name}_backward")
+    ours, expected = on_both(lambda: (relu(x), backward(grad, relu(x))))
     for one, other in zip(ours, expected, strict=True):
         assert one.dtype == dtype
         np.testing.assert_array_equal(one, other)

@@ -24,6 +24,7 @@ from npseg.nn import (
     MaxPool2d,
     MaxUnpool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
 )
 from npseg.nn.initialisation import INITIALISERS
@@ -44,6 +45,7 @@ CASES: list[tuple[Layer, list[Input]]] = [
     (Linear(5, 3, bias=False), [(4, 5)]),
     (BatchNorm2d(3), [(2, 3, 4, 5)]),
     (ReLU(), [(2, 3, 4, 5)]),
+    (ReLU6(), [(2, 3, 4, 5)]),
     (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
     (MaxPool2d(2), [(1, 2, 5, 1)]),
     (MaxUnpool2d(2), [(1, 2, 2, 3), INDICES, (1, 7, 4, 5)]),

@@ -245,6 +245,10 @@ def relu(x):
     return np.where(x > 0, x, 0)
 
 
+def relu6(x):
+    return np.where(x > 6, 6, np.where(x > 0, x, 0))
+
+
 def softmax(x, axis=1):
     return np.exp(x) / np.exp(x).sum(axis=axis, keepdims=True)
 

@@ -107,6 +107,7 @@ TORCH = {
     "max_pool2d": max_pool2d,
     "nearest_unpool2d": lambda x, scale: functional.interpolate(x, scale_factor=both(scale), mode="nearest"),
     "relu": lambda x: functional.relu(x),
+    "relu6": lambda x: functional.relu6(x),
     "resize_bilinear": resize_bilinear,
     "segmentation_map": lambda logits: torch.argmax(logits, dim=1),
     "separable_conv2d": separable_conv2d,

@@ -211,7 +211,16 @@ def test_all_arrays_share_one_dtype(operation, name):
 @pytest.mark.parametrize(("operation", "name"), float_arrays())
 def test_arrays_have_their_dimensions_and_none_but_the_batch_is_empty(operation, name):
     value = CALLS[operation][name]
-    any_shape = operation in ("relu", "softmax", "log_softmax", "dropout", "relu_backward", "dropout_backward")
+    any_shape = operation in (
+        "relu",
+        "relu6",
+        "softmax",
+        "log_softmax",
+        "dropout",
+        "relu_backward",
+        "relu6_backward",
+        "dropout_backward",
+    )
     if not any_shape:
         for wrong in (value[None], value[..., 0].copy()):
             message = assert_refused(operation, name, wrong, ValueError)
@@ -357,7 +366,9 @@ def test_signatures_are_the_contracts():
         "linear": "(x, weight, bias=None)",
         "linear_backward": "(grad, x, weight)",
         "relu": "(x)",
+        "relu6": "(x)",
         "relu_backward": "(grad, y)",
+        "relu6_backward": "(grad, y)",
         "batch_norm2d": "(x, gamma, beta, running_mean, running_var, *, training, momentum=0.1, eps=1e-05)",
         "batch_norm2d_backward": "(grad, x, gamma, saved)",
         "local_response_norm": "(x, size, *, alpha=0.0001, beta=0.75, k=1.0)",

@@ -26,7 +26,7 @@ from calls import (
 from npseg import engines, matrices
 
 DIFFERENTIABLE = [example for example in EXAMPLES if has_backward(example.operation)]
-NOT_LINEAR = {"relu", "max_pool2d", "local_response_norm", "softmax", "log_softmax", "segmentation_map"}
+NOT_LINEAR = {"relu", "relu6", "max_pool2d", "local_response_norm", "softmax", "log_softmax", "segmentation_map"}
 LINEAR = [example for example in DIFFERENTIABLE if example.operation not in NOT_LINEAR]
 IN_BATCHES = [example for example in EXAMPLES if {"x", "grad", "columns", "logits"} & set(example.shapes)]
 BY_IMAGE = [example for example in IN_BATCHES if example.operation != "conv2d_grad_weight"]

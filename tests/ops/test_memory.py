@@ -102,6 +102,7 @@ REFUSED = {
     "linear weight": ("weight", lambda: ops.linear(giant(1, HUGE), giant(HUGE, HUGE))),
     "linear both": ("weight", lambda: ops.linear(giant(HUGE, 1), giant(HUGE, 1))),
     "relu": ("x", lambda: ops.relu(IMAGES)),
+    "relu6": ("x", lambda: ops.relu6(IMAGES)),
     "relu_backward": ("grad", lambda: ops.relu_backward(IMAGES, IMAGES)),
     "dropout": ("x", lambda: ops.dropout(IMAGES, 0.5, RNG)),
     "dropout_backward": ("grad", lambda: ops.dropout_backward(IMAGES, IMAGES)),

@@ -143,6 +143,7 @@ TRAINING = {
     "avg_pool2d": (lambda x: ops.avg_pool2d_backward(ops.avg_pool2d(x, 2), (61, 57), 2), X),
     "resize_bilinear": (lambda x: ops.resize_bilinear(x, (60, 50)), X),
     "relu": (lambda x: ops.relu_backward(x, ops.relu(x)), X),
+    "relu6": (lambda x: ops.relu6_backward(x, ops.relu6(x)), X),
     "softmax": (lambda x: ops.log_softmax(ops.softmax(x)), X),
     "cross_entropy2d": (lambda x: (ops.cross_entropy2d(x, LABELS), ops.cross_entropy2d_backward(x, LABELS)), LOGITS),
     "batch_norm2d": (normalise, X, VECTOR),

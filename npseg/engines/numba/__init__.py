@@ -5,7 +5,14 @@ from typing import Any
 from npseg.engines.numba.convolution import conv, conv_grad_input, conv_grad_weight
 from npseg.engines.numba.loss import cross_entropy, segmentation_map
 from npseg.engines.numba.normalisation import batch_norm, batch_norm_backward
-from npseg.engines.numba.pointwise import bias_gradient, relu, relu_and_bias_gradient, relu_backward
+from npseg.engines.numba.pointwise import (
+    bias_gradient,
+    relu,
+    relu6,
+    relu6_backward,
+    relu_and_bias_gradient,
+    relu_backward,
+)
 from npseg.engines.numba.pooling import gather, max_pool, positions_distinct, positions_inside, scatter
 from npseg.engines.numba.resize import resize
 from npseg.engines.numba.updates import adam_update, sgd_update
@@ -25,6 +32,8 @@ __all__ = [
     "positions_distinct",
     "positions_inside",
     "relu",
+    "relu6",
+    "relu6_backward",
     "relu_and_bias_gradient",
     "relu_backward",
     "resize",

@@ -2,6 +2,8 @@
 
     relu:                    y[i] = max(x[i], 0)
     relu_backward:           grad_x[i] = grad[i] where y[i] > 0, else 0
+    relu6:                   y[i] = min(max(x[i], 0), 6)
+    relu6_backward:          grad_x[i] = grad[i] where 0 < y[i] < 6, else 0
     bias_gradient:           grad_bias[c] = sum over n, i of grad[n, c, i]
     relu_and_bias_gradient:  the latter two at once, for the convolution that a ReLU follows
 
@@ -33,6 +35,20 @@ def relu_backward(grad: Array, y: Array) -> Array:
     """The gradient where y is positive or NaN, else 0."""
     grad_x = empty_like(grad)
     _relu_backward(ceil_divide(y.size, TASK), row(grad), row(y), row(grad_x))
+    return grad_x
+
+
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6), where NaN stays NaN."""
+    y = empty_like(x)
+    _relu6(ceil_divide(x.size, TASK), row(x), row(y))
+    return y
+
+
+def relu6_backward(grad: Array, y: Array) -> Array:
+    """The gradient where y lies between 0 and 6 or is NaN, else 0."""
+    grad_x = empty_like(grad)
+    _relu6_backward(ceil_divide(y.size, TASK), row(grad), row(y), row(grad_x))
     return grad_x
 
 
@@ -81,6 +97,26 @@ def _relu_backward(task: int, grad: Array, y: Array, grad_x: Array) -> None:
     g, outputs, results = grad[here], y[here], grad_x[here]
     for i in range(len(outputs)):
         results[i] = y.dtype.type(0) if outputs[i] <= y.dtype.type(0) else g[i]
+
+
+@on_all_cores()
+def _relu6(task: int, x: Array, y: Array) -> None:
+    here = slice(task * TASK, task * TASK + TASK)
+    values, results = x[here], y[here]
+    zero, six = x.dtype.type(0), x.dtype.type(6)
+    for i in range(len(values)):
+        value = zero if values[i] <= zero else values[i]
+        results[i] = six if value >= six else value
+
+
+@on_all_cores()
+def _relu6_backward(task: int, grad: Array, y: Array, grad_x: Array) -> None:
+    here = slice(task * TASK, task * TASK + TASK)
+    g, outputs, results = grad[here], y[here], grad_x[here]
+    zero, six = y.dtype.type(0), y.dtype.type(6)
+    for i in range(len(outputs)):
+        stopped = (outputs[i] <= zero) | (outputs[i] >= six)
+        results[i] = zero if stopped else g[i]
 
 
 @on_all_cores(reorder=True)

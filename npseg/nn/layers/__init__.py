@@ -1,7 +1,7 @@
 """The layers: each an operation together with the shapes of its parameters; `layer.py` says what one can do."""
 
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
-from npseg.nn.layers.elementwise import Dropout, ReLU
+from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6
 from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
@@ -17,6 +17,7 @@ LAYERS: dict[str, type[Layer]] = {
         BatchNorm2d,
         LocalResponseNorm,
         ReLU,
+        ReLU6,
         MaxPool2d,
         MaxUnpool2d,
         AvgPool2d,
@@ -57,6 +58,7 @@ __all__ = [
     "ParameterSpec",
     "Randomness",
     "ReLU",
+    "ReLU6",
     "ResizeBilinear",
     "Shape",
     "Wanted",

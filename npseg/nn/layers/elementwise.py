@@ -26,6 +26,20 @@ class ReLU(Layer):
 
 
 @dataclass(frozen=True)
+class ReLU6(Layer):
+    """`npseg.ops.relu6`."""
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the output, which the next layer keeps anyway."""
+        y = ops.relu6(inputs[0])
+        return y, y
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """The gradient passes where the output lies between the bounds."""
+        return (ops.relu6_backward(grad, saved),), {}
+
+
+@dataclass(frozen=True)
 class Dropout(Layer):
     """`npseg.ops.dropout` while training; otherwise the input as it is."""
 
