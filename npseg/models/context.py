@@ -22,9 +22,7 @@ CONTEXT_WIDTHS = {"basic": (1, 1, 1, 1, 1, 1, 1), "large": (2, 2, 4, 8, 16, 32, 
 """Channels of each layer, in multiples of the classes."""
 
 
-def context_module(
-    classes: int = 21, *, form: str = "basic", seed: int = 0, dtype: DTypeLike = np.float32
-) -> Graph:
+def context_module(classes: int = 21, *, form: str = "basic", seed: int = 0, dtype: DTypeLike = np.float32) -> Graph:
     """The context module: seven 3x3 convolutions whose dilation doubles, then a 1x1 one; sizes stay as they are.
 
     It takes the score maps of another network, so that its "image" has as many channels as there are classes. Its

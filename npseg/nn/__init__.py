@@ -16,11 +16,15 @@ from npseg.nn.layers import (
     Layer,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MaxPool2d,
     MaxUnpool2d,
+    NearestUnpool2d,
     ReLU,
     ReLU6,
     ResizeBilinear,
+    SelectChannels,
+    Softmax,
 )
 from npseg.nn.loss import cross_entropy
 
@@ -40,11 +44,15 @@ __all__ = [
     "Layer",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",
+    "NearestUnpool2d",
     "Node",
     "ReLU",
     "ReLU6",
     "ResizeBilinear",
+    "SelectChannels",
+    "Softmax",
     "cross_entropy",
 ]

@@ -12,7 +12,7 @@
 from npseg.weights.files import read, write, write_model
 from npseg.weights.matching import Report, load_into
 from npseg.weights.names import torchvision_vgg
-from npseg.weights.onnx_files import export_onnx
+from npseg.weights.onnx_files import export_onnx, load_onnx
 from npseg.weights.surgery import SOURCES, classifier_from, convert
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "convert",
     "export_onnx",
     "load_into",
+    "load_onnx",
     "read",
     "torchvision_vgg",
     "write",

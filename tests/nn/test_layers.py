@@ -21,11 +21,15 @@ from npseg.nn import (
     Layer,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MaxPool2d,
     MaxUnpool2d,
+    NearestUnpool2d,
     ReLU,
     ReLU6,
     ResizeBilinear,
+    SelectChannels,
+    Softmax,
 )
 from npseg.nn.initialisation import INITIALISERS
 from npseg.nn.layers import LAYERS, Mode, Wanted
@@ -60,6 +64,11 @@ CASES: list[tuple[Layer, list[Input]]] = [
     (Add(), [(2, 3, 4, 5), (2, 3, 4, 5)]),
     (Concat(), [(2, 3, 4, 5), (2, 1, 4, 5), (2, 2, 4, 5)]),
     (ResizeBilinear(), [(2, 3, 4, 5), (2, 1, 7, 6)]),
+    (NearestUnpool2d((3, 2)), [(2, 3, 4, 5)]),
+    (SelectChannels(1, 2), [(2, 4, 3, 5)]),
+    (SelectChannels(0, 2), [(3, 3)]),
+    (Softmax(), [(2, 3, 4, 5)]),
+    (LogSoftmax(), [(2, 3, 4, 5)]),
     (ResizeBilinear(align_corners=True), [(1, 2, 3, 4), (1, 1, 5, 9)]),
     (EnlargeBilinear((3, 2)), [(2, 3, 4, 5)]),
     (EnlargeBilinear(4), [(1, 2, 1, 3)]),

@@ -1,12 +1,14 @@
 """The layers: each an operation together with the shapes of its parameters; `layer.py` says what one can do."""
 
+from npseg.nn.layers.classification import LogSoftmax, Softmax
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
 from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6
-from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear
+from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear, SelectChannels
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
 from npseg.nn.layers.normalisation import BatchNorm2d, LocalResponseNorm
 from npseg.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, MaxUnpool2d
+from npseg.nn.layers.unpooling import NearestUnpool2d
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -29,6 +31,10 @@ LAYERS: dict[str, type[Layer]] = {
         Concat,
         ResizeBilinear,
         EnlargeBilinear,
+        NearestUnpool2d,
+        SelectChannels,
+        Softmax,
+        LogSoftmax,
     )
 }
 """Every layer by the name that descriptions and files know it by."""
@@ -52,15 +58,19 @@ __all__ = [
     "Layer",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",
     "Mode",
+    "NearestUnpool2d",
     "ParameterSpec",
     "Randomness",
     "ReLU",
     "ReLU6",
     "ResizeBilinear",
+    "SelectChannels",
     "Shape",
+    "Softmax",
     "Wanted",
     "size_of",
 ]

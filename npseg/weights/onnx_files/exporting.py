@@ -83,7 +83,7 @@ def _image_size(model: Graph, input_size: Size | None) -> Size | None:
 def _model_proto(model: Graph, size: Size | None, metadata: Mapping[str, str]) -> Any:
     """The network in ONNX's terms."""
     helper = onnx_library().helper
-    writer = GraphWriter()
+    writer = GraphWriter(model.dtype)
     output = _write_nodes(model, writer)
     graph = helper.make_graph(
         writer.nodes,
@@ -101,23 +101,27 @@ def _model_proto(model: Graph, size: Size | None, metadata: Mapping[str, str]) -
 def _write_nodes(model: Graph, writer: GraphWriter) -> str:
     """Every layer's nodes and constants; the name of the output."""
     arrays = model.parameters | model.buffers
+    taken = {name for node in model.nodes for name in node.inputs}
     maps = {IMAGE: IMAGE}
     for node in model.nodes:
-        maps[node.name] = _write_layer(node, tuple(maps[name] for name in node.inputs), arrays, writer)
+        by_products = {key: f"{node.name}.{key}" for key in node.layer.by_products if f"{node.name}.{key}" in taken}
+        maps |= {name: name for name in by_products.values()}
+        parameters = {key: f"{node.name}.{key}" for key in node.layer.parameter_specs() | node.layer.buffer_specs()}
+        for name in parameters.values():
+            writer.constant(name, arrays[name])
+        inputs = tuple(maps[name] for name in node.inputs)
+        maps[node.name] = _write_layer(node, Place(node.name, inputs, parameters, by_products, writer))
     last = model.nodes[-1].name
     return last if maps[last] == last else writer.add("Identity", [maps[last]], last)
 
 
-def _write_layer(node: Node, inputs: tuple[str, ...], arrays: Mapping[str, Array], writer: GraphWriter) -> str:
-    """One layer's; the name of its map."""
+def _write_layer(node: Node, place: Place) -> str:
+    """One layer's nodes; the name of its map."""
     layer = node.layer
     if type(layer) not in CONVERTERS:
         raise ValueError(f"layer {node.name!r}: ONNX files cannot hold a {type(layer).__name__}")
-    names = {key: f"{node.name}.{key}" for key in layer.parameter_specs() | layer.buffer_specs()}
-    for name in names.values():
-        writer.constant(name, arrays[name])
     try:
-        return CONVERTERS[type(layer)](layer, Place(node.name, inputs, names, writer))
+        return CONVERTERS[type(layer)](layer, place)
     except ValueError as error:
         raise ValueError(f"layer {node.name!r} ({type(layer).__name__}): {error}") from error
 

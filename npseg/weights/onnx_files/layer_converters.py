@@ -17,14 +17,21 @@ from npseg.nn import (
     ConvTranspose2d,
     Crop,
     Dropout,
+    EnlargeBilinear,
     Flatten,
     GlobalAvgPool2d,
     Layer,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MaxPool2d,
+    MaxUnpool2d,
+    NearestUnpool2d,
     ReLU,
+    ReLU6,
     ResizeBilinear,
+    SelectChannels,
+    Softmax,
 )
 from npseg.nn.layers.layer import axes_of_any_size, pair
 from npseg.weights.onnx_files.writing import Place
@@ -77,9 +84,32 @@ def relu(layer: ReLU, place: Place) -> str:
     return place.node("Relu", place.inputs)
 
 
+def relu6(layer: ReLU6, place: Place) -> str:
+    """Clip to 0 ... 6."""
+    return place.node("Clip", [*place.inputs, place.number("low", 0), place.number("high", 6)])
+
+
 def max_pool2d(layer: MaxPool2d, place: Place) -> str:
     """MaxPool; both drop a last window that would start beyond the image and its first padding."""
-    return place.node("MaxPool", place.inputs, **_pool(layer))
+    return place.node("MaxPool", place.inputs, *place.by_products.values(), **_pool(layer))
+
+
+def max_unpool2d(layer: MaxUnpool2d, place: Place) -> str:
+    """Values put to their indices in a list of zeros as long as the whole tensor, as ONNX counts a pool's indices.
+
+    ONNX's own MaxUnpool cannot undo a pool that rounds up: it takes no result smaller than full windows make.
+    """
+    x, indices, reference = place.inputs
+    batch_and_channels = place.helper("channels", "Shape", [x], end=2)
+    size = place.helper("size", "Shape", [reference], start=2, end=4)
+    sizes = place.helper("sizes", "Concat", [batch_and_channels, size], axis=0)
+    count = place.helper("count", "ReduceProd", [sizes])
+    zeros = place.helper("zeros", "ConstantOfShape", [count], value=place.zero())
+    flat = place.integers("flat", [-1])
+    positions = place.helper("positions", "Reshape", [indices, flat])
+    values = place.helper("values", "Reshape", [x, flat])
+    put = place.helper("put", "ScatterElements", [zeros, positions, values])
+    return place.node("Reshape", [put, sizes])
 
 
 def avg_pool2d(layer: AvgPool2d, place: Place) -> str:
@@ -123,6 +153,34 @@ def concat(layer: Concat, place: Place) -> str:
     return place.node("Concat", place.inputs, axis=1)
 
 
+def enlarge_bilinear(layer: EnlargeBilinear, place: Place) -> str:
+    """Resize by the scale."""
+    return _enlarged(layer.scale, place, mode="linear", coordinate_transformation_mode="half_pixel")
+
+
+def nearest_unpool2d(layer: NearestUnpool2d, place: Place) -> str:
+    """Resize by the scale: pixel i comes from floor(i / scale)."""
+    return _enlarged(
+        layer.scale, place, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
+    )
+
+
+def select_channels(layer: SelectChannels, place: Place) -> str:
+    """Slice along the channels."""
+    first, end = place.integers("first", [layer.first]), place.integers("end", [layer.first + layer.channels])
+    return place.node("Slice", [*place.inputs, first, end, place.integers("axes", [1])])
+
+
+def softmax(layer: Softmax, place: Place) -> str:
+    """Softmax over the channels."""
+    return place.node("Softmax", place.inputs, axis=1)
+
+
+def log_softmax(layer: LogSoftmax, place: Place) -> str:
+    """LogSoftmax over the channels."""
+    return place.node("LogSoftmax", place.inputs, axis=1)
+
+
 def resize_bilinear(layer: ResizeBilinear, place: Place) -> str:
     """Resize to the reference's size, which is found when the network runs."""
     x, reference = place.inputs
@@ -142,7 +200,9 @@ CONVERTERS: dict[type[Layer], Converter] = {
     BatchNorm2d: batch_norm2d,
     LocalResponseNorm: local_response_norm,
     ReLU: relu,
+    ReLU6: relu6,
     MaxPool2d: max_pool2d,
+    MaxUnpool2d: max_unpool2d,
     AvgPool2d: avg_pool2d,
     GlobalAvgPool2d: global_avg_pool2d,
     Dropout: dropout,
@@ -151,6 +211,11 @@ CONVERTERS: dict[type[Layer], Converter] = {
     Add: add,
     Concat: concat,
     ResizeBilinear: resize_bilinear,
+    EnlargeBilinear: enlarge_bilinear,
+    NearestUnpool2d: nearest_unpool2d,
+    SelectChannels: select_channels,
+    Softmax: softmax,
+    LogSoftmax: log_softmax,
 }
 """From a layer to the function that writes its nodes and returns the name of the map they make."""
 
@@ -158,6 +223,11 @@ CONVERTERS: dict[type[Layer], Converter] = {
 def _weight_and_bias(place: Place) -> list[str]:
     """The layer's inputs, its weight and, where it has one, its bias."""
     return [*place.inputs, *(place.parameters[name] for name in ("weight", "bias") if name in place.parameters)]
+
+
+def _enlarged(scale: int | tuple[int, int], place: Place, **rule: str) -> str:
+    """Resize by whole factors."""
+    return place.node("Resize", [*place.inputs, "", place.scales([1, 1, *pair(scale)])], **rule)
 
 
 def _pool(layer: MaxPool2d | AvgPool2d) -> dict[str, Any]:
