@@ -1,6 +1,7 @@
 """The layers: each an operation together with the shapes of its parameters; `layer.py` says what one can do."""
 
 from npseg.nn.layers.classification import LogSoftmax, Softmax
+from npseg.nn.layers.columns import Col2Im
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
 from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6
 from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear, SelectChannels
@@ -33,6 +34,7 @@ LAYERS: dict[str, type[Layer]] = {
         EnlargeBilinear,
         NearestUnpool2d,
         SelectChannels,
+        Col2Im,
         Softmax,
         LogSoftmax,
     )
@@ -45,6 +47,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
     "C",
+    "Col2Im",
     "Concat",
     "Conv2d",
     "Conv2dReLU",

@@ -11,9 +11,10 @@ from npseg.checks import describe
 from npseg.geometry import Size
 from npseg.nn import Flatten, Graph
 from npseg.nn.graph import IMAGE
+from npseg.weights.onnx_files.library import onnx_library
 from npseg.weights.onnx_files.network import Network
 from npseg.weights.onnx_files.nodes import OperatorNode
-from npseg.weights.onnx_files.operators import OPERATORS
+from npseg.weights.onnx_files.operators import NO_PART_OF_NETWORKS, OPERATORS
 from npseg.weights.onnx_files.reading import Content, RefusedError, read_content
 from npseg.weights.onnx_files.values import Map, Value
 
@@ -40,7 +41,7 @@ def load_onnx(path: str | os.PathLike[str], output: str | None = None) -> Graph:
             file, the node and what it is about. Nothing is left out or computed "nearly".
         ImportError: the library onnx is not installed.
 
-    Source: https://onnx.ai/onnx/operators, versions 7 to 26.
+    Source: https://onnx.ai/onnx/operators, versions 6 to 26.
     """
     path = Path(path)
     try:
@@ -74,7 +75,7 @@ def _read_node(node: OperatorNode) -> None:
         if node.proto.domain not in ("", "ai.onnx"):
             raise RefusedError(f"an operator of the domain {describe(node.proto.domain)}")
         if kind not in OPERATORS:
-            raise RefusedError("npseg has no such operation")
+            raise RefusedError(NO_PART_OF_NETWORKS.get(kind, "npseg has no such operation"))
         OPERATORS[kind](node)
         node.check_all_asked()
     except (ValueError, TypeError, OverflowError) as error:  # RefusedError, or what a layer says of its arguments
@@ -89,7 +90,7 @@ def _start(content: Content) -> tuple[Network, dict[str, Value]]:
     (image,) = inputs
     element, lengths = _tensor_type(image)
     if element not in ELEMENTS:
-        raise RefusedError(f"npseg computes with float32 and float64, not with type {element} of {image.name!r}")
+        raise RefusedError(f"npseg computes with float32 and float64, not with {_element_name(element)}")
     axes = len(lengths)
     if axes not in (2, 3, 4):
         kind = {1: "a list", 5: "a 3-D map"}.get(axes, f"{axes} axes")
@@ -113,6 +114,12 @@ def _tensor_type(value: Any) -> tuple[int, list[int | None]]:
         raise RefusedError(f"the input {value.name!r} must be a tensor with a known number of axes")
     lengths = [d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in tensor.shape.dim]
     return tensor.elem_type, lengths
+
+
+def _element_name(element: int) -> str:
+    """A type of numbers in words."""
+    types = onnx_library().TensorProto.DataType
+    return str(types.Name(element)).lower() if element in types.values() else f"type {element}"
 
 
 def _image_size(axes: int, size: list[int | None]) -> Size | None:

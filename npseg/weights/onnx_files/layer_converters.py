@@ -7,11 +7,12 @@ The operators are described at https://onnx.ai/onnx/operators.
 from collections.abc import Callable
 from typing import Any
 
-from npseg.geometry import Padding, parse_padding, transposed_window
+from npseg.geometry import Axis, Padding, convolution_window, parse_padding, transposed_window
 from npseg.nn import (
     Add,
     AvgPool2d,
     BatchNorm2d,
+    Col2Im,
     Concat,
     Conv2d,
     ConvTranspose2d,
@@ -171,14 +172,30 @@ def select_channels(layer: SelectChannels, place: Place) -> str:
     return place.node("Slice", [*place.inputs, first, end, place.integers("axes", [1])])
 
 
+def col2im(layer: Col2Im, place: Place) -> str:
+    """Col2Im, whose columns have three axes."""
+    columns = place.helper("columns", "Squeeze", [*place.inputs, place.integers("last", [3])])
+    kernel, size = place.integers("kernel", pair(layer.kernel_size)), place.integers("size", layer.size)
+    window = convolution_window(
+        layer.kernel_size, layer.size, stride=layer.stride, padding=layer.padding, dilation=layer.dilation
+    )
+    return place.node(
+        "Col2Im",
+        [columns, size, kernel],
+        strides=pair(layer.stride),
+        dilations=pair(layer.dilation),
+        pads=_pads(window.axes),
+    )
+
+
 def softmax(layer: Softmax, place: Place) -> str:
-    """Softmax over the channels."""
-    return place.node("Softmax", place.inputs, axis=1)
+    """Softmax."""
+    return place.node("Softmax", place.inputs, axis=layer.axis)
 
 
 def log_softmax(layer: LogSoftmax, place: Place) -> str:
-    """LogSoftmax over the channels."""
-    return place.node("LogSoftmax", place.inputs, axis=1)
+    """LogSoftmax."""
+    return place.node("LogSoftmax", place.inputs, axis=layer.axis)
 
 
 def resize_bilinear(layer: ResizeBilinear, place: Place) -> str:
@@ -214,6 +231,7 @@ CONVERTERS: dict[type[Layer], Converter] = {
     EnlargeBilinear: enlarge_bilinear,
     NearestUnpool2d: nearest_unpool2d,
     SelectChannels: select_channels,
+    Col2Im: col2im,
     Softmax: softmax,
     LogSoftmax: log_softmax,
 }
@@ -234,7 +252,8 @@ def _pool(layer: MaxPool2d | AvgPool2d) -> dict[str, Any]:
     """A pool's window; "same" leaves nothing for ceil mode to round."""
     stride = layer.kernel_size if layer.stride is None else layer.stride
     ceil_mode = layer.ceil_mode and layer.padding != "same"
-    return {"ceil_mode": int(ceil_mode), **_window(layer.kernel_size, stride, layer.padding)}
+    dilation = layer.dilation if isinstance(layer, MaxPool2d) else 1
+    return {"ceil_mode": int(ceil_mode), **_window(layer.kernel_size, stride, layer.padding, dilation)}
 
 
 def _window(
@@ -257,5 +276,10 @@ def _window(
                 f"stride {stride} and dilation {dilation}"
             )
         return attributes | {"auto_pad": "SAME_UPPER"}
-    rows, columns = axes_of_any_size(kernel_size, stride, padding, dilation)
-    return attributes | {"pads": (rows.before, columns.before, rows.after, columns.after)}
+    return attributes | {"pads": _pads(axes_of_any_size(kernel_size, stride, padding, dilation))}
+
+
+def _pads(axes: tuple[Axis, Axis]) -> tuple[int, int, int, int]:
+    """The padding as ONNX lists it: top, left, bottom, right."""
+    rows, columns = axes
+    return rows.before, columns.before, rows.after, columns.after

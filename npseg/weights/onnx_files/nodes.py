@@ -19,8 +19,8 @@ from npseg.weights.onnx_files.values import Map, PoolIndices, Value, whole_numbe
 
 T = TypeVar("T")
 
-DIMENSIONS = {3: "1-D", 5: "3-D"}
-"""What maps of so many axes are called."""
+KINDS = {2: "vector", 3: "1-D map", 4: "2-D map"}
+"""What a result of so many axes is, batch and channels included."""
 
 
 @dataclass
@@ -94,8 +94,8 @@ class OperatorNode:
                 f"input {self.proto.input[place]!r} must be a map that the network computes, not a constant"
             )
         if value.axes not in axes:
-            kind = f"{DIMENSIONS[value.axes]} maps" if value.axes in DIMENSIONS else "vectors"
-            raise RefusedError(f"of {kind}: npseg's maps are 2-D, (N, C, H, W)")
+            wanted = " and ".join(f"{KINDS[number]}s" for number in axes)
+            raise RefusedError(f"npseg does this to {wanted} alone, got a {KINDS[value.axes]}")
         return value
 
     def array(self, place: int, what: str) -> Array:

@@ -15,6 +15,7 @@ OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "BatchNormalization": elementwise.batch_normalization,
     "Cast": sizes.cast,
     "Clip": elementwise.clip,
+    "Col2Im": windows.col2im,
     "Concat": joining.concat,
     "Constant": sizes.constant,
     "ConstantOfShape": sizes.constant_of_shape,
@@ -47,3 +48,12 @@ OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "Upsample": joining.upsample,
 }
 """From an operator's name to the function that reads it."""
+
+_LOSS = "a loss is no part of a network, and its labels are whole numbers: npseg.nn.cross_entropy"
+
+NO_PART_OF_NETWORKS = {
+    "ArgMax": "whole numbers come out: npseg.ops.segmentation_map",
+    "NegativeLogLikelihoodLoss": _LOSS,
+    "SoftmaxCrossEntropyLoss": _LOSS,
+}
+"""What npseg computes outside its networks, and with what."""

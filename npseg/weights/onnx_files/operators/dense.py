@@ -73,6 +73,7 @@ def gemm(node: OperatorNode) -> None:
         raise RefusedError("a product with the batch's transpose")
     weight = node.array(1, "weight")
     weight = weight if node.attribute("transB", 0) else weight.T
+    node.attribute("broadcast", 0)  # before version 7; the bias says by its shape whether it is needed
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
     if weight.ndim != 2:
         raise RefusedError(f"weight must have 2 axes, got shape {weight.shape}")

@@ -45,7 +45,8 @@ def dropout(node: OperatorNode) -> None:
     x = node.map()
     p = node.scalar("ratio", 1, 0.5)
     node.attribute("seed", 0)
-    if node.has(2) and node.array(2, "training_mode").any():
+    training = node.has(2) and bool(node.array(2, "training_mode").any())
+    if (training or (node.opset < 7 and not node.attribute("is_test", 0))) and p != 0:
         raise RefusedError("dropout in training mode")
     if node.is_used(1):
         raise RefusedError("the mask of a dropout")
@@ -58,7 +59,9 @@ def dropout(node: OperatorNode) -> None:
 def batch_normalization(node: OperatorNode) -> None:
     """BatchNormalization by given statistics."""
     x = node.map(axes=(3, 4))
-    if node.attribute("training_mode", 0) or any(map(node.is_used, range(1, 5))):
+    is_test = node.attribute("is_test", 0) or node.opset >= 7
+    node.attribute("consumed_inputs", None)
+    if node.attribute("training_mode", 0) or not is_test or any(map(node.is_used, range(1, 5))):
         raise RefusedError("batch normalisation in training mode")
     if not node.attribute("spatial", 1):
         raise RefusedError("batch normalisation of each pixel by itself")
@@ -82,30 +85,38 @@ def lrn(node: OperatorNode) -> None:
 
 
 def softmax(node: OperatorNode) -> None:
-    """Softmax over the channels."""
-    _over_channels(node, Softmax())
+    """Softmax."""
+    x, axis = _normalised(node)
+    node.result(node.layer(Softmax(axis), x))
 
 
 def log_softmax(node: OperatorNode) -> None:
-    """LogSoftmax over the channels."""
-    _over_channels(node, LogSoftmax())
+    """LogSoftmax."""
+    x, axis = _normalised(node)
+    node.result(node.layer(LogSoftmax(axis), x))
 
 
-def _over_channels(node: OperatorNode, layer: Softmax | LogSoftmax) -> None:
-    """Before version 13, what stands after the axis was normalised together with it."""
+def _normalised(node: OperatorNode) -> tuple[Map, int]:
+    """A softmax's map and axis; before version 13, all that stands after the axis was normalised together with it."""
     x = node.map()
-    axis = node.attribute("axis", -1 if node.opset >= 13 else 1) % x.axes
+    axis = _axis(node.attribute("axis", -1 if node.opset >= 13 else 1), x)
     shape = node.network.known_shape(x)
-    alone = x.axes == 2 or (shape is not None and shape[1:] == (1, 1))
-    if axis != 1 or not (node.opset >= 13 or alone):
-        raise RefusedError(f"npseg's softmax is over the channels, axis 1 alone, not axis {axis} of {x.axes}")
-    node.result(node.layer(layer, x))
+    alone = axis == x.axes - 1 or (axis == 1 and shape is not None and shape[1:] == (1, 1))
+    if not (node.opset >= 13 or alone):
+        raise RefusedError(f"a softmax over axis {axis} and all axes after it")
+    return x, axis
+
+
+def _axis(axis: int, x: Map) -> int:
+    """An axis counted from the start."""
+    if not -x.axes <= axis < x.axes:
+        raise RefusedError(f"axis {axis} of {x.axes}")
+    return axis % x.axes
 
 
 def add(node: OperatorNode) -> None:
     """Add: of two maps, of the bias that a convolution lacks, or of sizes."""
-    if node.opset < 7 and node.attribute("broadcast", 0):
-        raise RefusedError("broadcasting by axis")
+    node.attribute("broadcast", 0)
     first, second = node.value(0), node.value(1)
     if isinstance(first, Map) and isinstance(second, Map):
         node.result(_sum(node, first, second))
@@ -136,7 +147,8 @@ def _biased(node: OperatorNode, x: Map, bias: Array) -> Map:
     """x plus one number for each channel, where a layer without a bias makes x for nobody else."""
     layer, channels = node.network.layer_of(x), node.network.channels_of(x)
     shape = (channels,) if x.axes == 2 else (channels, *(1,) * (x.axes - 2))
-    if bias.shape[bias.ndim - len(shape) :] != shape or bias.size != channels:
+    by_axis = node.attribute("axis", -1) == 1 and bias.shape == (channels,)  # before version 7
+    if not by_axis and (bias.shape[max(bias.ndim - len(shape), 0) :] != shape or bias.size != channels):
         raise RefusedError(f"npseg adds constants of one number for each channel, got shape {bias.shape}")
     if not isinstance(layer, Conv2d | Linear) or layer.bias or node.readers(x) != 1:
         raise RefusedError("npseg adds constants as the bias of a convolution or dense layer, and to nothing else")

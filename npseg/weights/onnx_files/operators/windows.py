@@ -4,7 +4,7 @@ from typing import Any
 
 from npseg.checks import Array
 from npseg.geometry import Sides
-from npseg.nn import AvgPool2d, Conv2d, ConvTranspose2d, GlobalAvgPool2d, MaxPool2d
+from npseg.nn import AvgPool2d, Col2Im, Conv2d, ConvTranspose2d, GlobalAvgPool2d, MaxPool2d
 from npseg.weights.onnx_files.nodes import OperatorNode
 from npseg.weights.onnx_files.reading import RefusedError
 from npseg.weights.onnx_files.values import Map, PoolIndices
@@ -111,6 +111,21 @@ def average_pool(node: OperatorNode) -> None:
 def global_average_pool(node: OperatorNode) -> None:
     """GlobalAveragePool."""
     node.result(node.layer(GlobalAvgPool2d(), node.map(axes=(4,))))
+
+
+def col2im(node: OperatorNode) -> None:
+    """Col2Im."""
+    x = node.map(axes=(3,))
+    size, kernel = node.numbers("image_shape", 1), node.numbers("block_shape", 2)
+    if size is None or kernel is None or len(size) != 2 or len(kernel) != 2:
+        raise RefusedError(f"image_shape and block_shape must be two numbers for 2-D maps, got {size} and {kernel}")
+    if node.network.channels_of(x) % max(kernel[0] * kernel[1], 1):
+        raise RefusedError(
+            f"{node.network.channels_of(x)} rows are no whole number of {kernel[0]} x {kernel[1]} blocks"
+        )
+    stride, dilation = _pair(node, "strides"), _pair(node, "dilations")
+    layer = Col2Im((size[0], size[1]), (kernel[0], kernel[1]), stride, _explicit(node), dilation)
+    node.result(node.layer(layer, x, axes=4))
 
 
 # ------------------------------------------------------------------------------------------------ where windows lie

@@ -1,0 +1,88 @@
+"""Damaged .onnx files: refused clearly, or read as what they have become. Nothing else may happen."""
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+
+from npseg import models, use_engine, weights  # noqa: E402
+from npseg.nn import Conv2d, Graph, MaxPool2d, MaxUnpool2d, Node  # noqa: E402
+
+MUTATIONS = 1000
+LARGEST_MAP = 10**6
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """A file with crops, constants, transposed convolutions, and one with max unpooling."""
+    folder = tmp_path_factory.mktemp("whole")
+    weights.export_onnx(models.fcn(models.vgg((2, 2, 2, 2, 2), (1, 1, 1, 1, 1), 3), 2, 8), folder / "fcn.onnx")
+    nodes = [
+        Node("conv", Conv2d(3, 2, 3, padding=1), ("image",)),
+        Node("pool", MaxPool2d(2), ("conv",)),
+        Node("unpool", MaxUnpool2d(2), ("pool", "pool.indices", "conv")),
+    ]
+    weights.export_onnx(Graph(nodes), folder / "unpool.onnx")
+    return [path.read_bytes() for path in sorted(folder.iterdir())]
+
+
+def mutated(content: bytes, rng: np.random.Generator) -> bytes:
+    """Cut short, bits flipped, bytes replaced, a part repeated, or a part left out."""
+    kind = rng.integers(5)
+    data = bytearray(content)
+    place = int(rng.integers(len(data)))
+    if kind == 0:
+        return bytes(data[:place])
+    if kind == 1:
+        for spot in rng.integers(len(data), size=rng.integers(1, 4)):
+            data[spot] ^= 1 << int(rng.integers(8))
+    elif kind == 2:
+        length = int(rng.integers(1, 9))
+        data[place : place + length] = rng.integers(
+            256, size=len(data[place : place + length]), dtype=np.uint8
+        ).tobytes()
+    else:
+        part = data[place : place + int(rng.integers(1, 65))]
+        data[place : place + (0 if kind == 3 else len(part))] = part if kind == 3 else b""
+    return bytes(data)
+
+
+def test_mutations_are_refused_or_read(content, tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "mutated.onnx"
+    refused = read = 0
+    x = rng.standard_normal((1, 3, 19, 22)).astype(np.float32)
+    for number in range(MUTATIONS):
+        path.write_bytes(mutated(content[number % len(content)], rng))
+        try:
+            model = weights.load_onnx(path)
+        except ValueError as error:
+            assert str(error).startswith(f"{path}: ")
+            assert "\n" not in str(error)
+            refused += 1
+            continue
+        read += 1
+        run(model, x)
+    assert refused > MUTATIONS / 4
+    assert read > MUTATIONS / 50
+
+
+def run(model, x):
+    """What was read runs, or says which argument does not fit."""
+    if model.input_channels != x.shape[1] or model.dtype != x.dtype:
+        return
+    try:
+        largest = max(np.prod(shape) for shape in model.shapes(x.shape[2:]).values())
+        if largest < LARGEST_MAP:
+            with use_engine("im2col"):
+                model(x)
+    except ValueError as error:
+        assert " must " in str(error)
+
+
+def test_every_truncation_is_refused(content, tmp_path):
+    path = tmp_path / "short.onnx"
+    for length in range(0, len(content[1]), 7):
+        path.write_bytes(content[1][:length])
+        with pytest.raises(ValueError, match=r"short\.onnx: "):
+            weights.load_onnx(path)
