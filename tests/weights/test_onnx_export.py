@@ -11,30 +11,46 @@ from hypothesis import strategies as st
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from onnx_runs import assert_same_logits, image, run, shaken  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+from onnx_runs import NETWORKS, assert_same_logits, image, run, shaken  # noqa: E402
 
-from npseg import cli, models, weights  # noqa: E402
+from npseg import cli, models, use_engine, weights  # noqa: E402
 from npseg.nn import (  # noqa: E402
     Add,
     AvgPool2d,
     BatchNorm2d,
+    Col2Im,
     Concat,
     Conv2d,
     ConvTranspose2d,
     Crop,
     Dropout,
+    EnlargeBilinear,
     Flatten,
     GlobalAvgPool2d,
     Graph,
     Linear,
     LocalResponseNorm,
+    LogSoftmax,
     MaxPool2d,
+    MaxUnpool2d,
+    NearestUnpool2d,
     Node,
     ReLU,
+    ReLU6,
     ResizeBilinear,
+    SelectChannels,
+    Softmax,
 )
 from npseg.nn.layers import LAYERS  # noqa: E402
 from npseg.weights.onnx_files.layer_converters import CONVERTERS  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _engine():
+    """Nothing to compile."""
+    with use_engine("im2col"):
+        yield
 
 
 def test_every_layer_can_be_exported():
@@ -52,6 +68,14 @@ SINGLE = [
     BatchNorm2d(3, eps=1e-3),
     LocalResponseNorm(3, alpha=0.7, beta=0.6, k=1.3),
     ReLU(),
+    ReLU6(),
+    MaxPool2d((2, 3), stride=1, padding=1, dilation=(3, 2)),
+    EnlargeBilinear((3, 2)),
+    NearestUnpool2d((2, 3)),
+    SelectChannels(1, 2),
+    Softmax(),
+    Softmax(axis=3),
+    LogSoftmax(),
     MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)),
     MaxPool2d(2, stride=3, padding=1),
     MaxPool2d((2, 3), stride=2, padding="same"),
@@ -86,6 +110,39 @@ def test_maps_that_join(tmp_path):
     assert_same_logits(model, tmp_path / "joined.onnx", [(7, 10), (9, 5)])
 
 
+def test_pools_and_back(tmp_path):
+    """Pools that round up and are undone, one of them inside the other."""
+    model = Graph(
+        [
+            Node("pool1", MaxPool2d(2), ("image",)),
+            Node("pool2", MaxPool2d((2, 3)), ("pool1",)),
+            Node("unpool2", MaxUnpool2d((2, 3)), ("pool2", "pool2.indices", "pool1.indices")),
+            Node("unpool1", MaxUnpool2d(2), ("unpool2", "pool1.indices", "image")),
+        ]
+    )
+    assert_same_logits(model, tmp_path / "unpooled.onnx", [(7, 10), (9, 5), (8, 12)])
+
+
+def test_columns(tmp_path):
+    layer = Col2Im((5, 6), (3, 2), stride=(2, 1), padding=((1, 0), (0, 1)))
+    model = Graph([Node("columns", layer, ("image",))], input_channels=12)
+    assert_same_logits(model, tmp_path / "columns.onnx", [(12, 1)], input_size=(12, 1))
+
+
+@pytest.mark.parametrize("layer", [Conv2d(3, 2, 3), MaxUnpool2d(2), ReLU6(), EnlargeBilinear(2)], ids=str)
+def test_double_precision(layer, tmp_path):
+    """Valid too, and of double precision; ONNX Runtime has no convolutions of it, ONNX's own evaluator has."""
+    nodes = [Node("pool", MaxPool2d(2), ("image",))]
+    inputs = ("pool", "pool.indices", "image") if isinstance(layer, MaxUnpool2d) else ("image",)
+    model = shaken(Graph([*nodes, Node("last", layer, inputs)], dtype=np.float64))
+    weights.export_onnx(model, tmp_path / "double.onnx")
+    onnx.checker.check_model(tmp_path / "double.onnx", full_check=True)
+    x = image(model, (7, 10))
+    (found,) = ReferenceEvaluator(str(tmp_path / "double.onnx")).run(None, {"image": x})
+    np.testing.assert_allclose(found, model(x), rtol=1e-10, atol=1e-10)
+    assert found.dtype == np.float64
+
+
 @given(data=st.data())
 @settings(max_examples=40)
 def test_drawn_pools(data, tmp_path_factory):
@@ -103,23 +160,6 @@ def test_drawn_pools(data, tmp_path_factory):
     assert_same_logits(
         Graph([Node("pool", layer, ("image",))]), path, [data.draw(st.tuples(st.integers(4, 9), st.integers(4, 9)))]
     )
-
-
-def small_networks():
-    """Every kind of network of the library, narrow."""
-    backbone = models.vgg((2, 3, 4, 5, 6), (1, 1, 2, 2, 2), 7)
-    for stride in (32, 16, 8):
-        for form in ("same", "paper"):
-            yield f"fcn{stride}s-{form}", models.fcn(backbone, 5, stride, form=form), [(45, 70), (64, 33)], {}
-    classifier = models.vgg_classifier((2, 3, 4, 5, 6), (1, 1, 1, 1, 1), 7, 8, (64, 96))
-    yield "classifier", classifier, [(64, 96)], {"input_size": (64, 96)}
-    yield "convolutionalised", models.convolutionalise(classifier), [(75, 110), (64, 96)], {}
-    yield "context", models.context_module(4), [(21, 30)], {}
-    yield "mobilenet-v1", models.mobilenet_v1(), [(75, 50)], {}
-    yield "googlenet", models.googlenet(), [(75, 94)], {}
-
-
-NETWORKS = {name: rest for name, *rest in small_networks()}
 
 
 @pytest.mark.parametrize("name", NETWORKS)

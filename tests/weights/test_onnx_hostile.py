@@ -50,34 +50,33 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
 def test_mutations_are_refused_or_read(content, tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "mutated.onnx"
-    refused = read = 0
     x = rng.standard_normal((1, 3, 19, 22)).astype(np.float32)
+    refusals, misfits, read = [], [], 0
     for number in range(MUTATIONS):
         path.write_bytes(mutated(content[number % len(content)], rng))
         try:
             model = weights.load_onnx(path)
         except ValueError as error:
-            assert str(error).startswith(f"{path}: ")
-            assert "\n" not in str(error)
-            refused += 1
+            refusals.append(str(error))
             continue
         read += 1
-        run(model, x)
-    assert refused > MUTATIONS / 4
+        try:
+            run(model, x)
+        except ValueError as error:
+            misfits.append(str(error))
+    assert len(refusals) > MUTATIONS / 4
     assert read > MUTATIONS / 50
+    assert all(message.startswith(f"{path}: ") and "\n" not in message for message in refusals)
+    assert all(" must " in message for message in misfits), "every error names an argument"
 
 
 def run(model, x):
-    """What was read runs, or says which argument does not fit."""
-    if model.input_channels != x.shape[1] or model.dtype != x.dtype:
-        return
-    try:
+    """Compute what was read, unless its maps have become huge."""
+    if model.input_channels == x.shape[1] and model.dtype == x.dtype:
         largest = max(np.prod(shape) for shape in model.shapes(x.shape[2:]).values())
         if largest < LARGEST_MAP:
             with use_engine("im2col"):
                 model(x)
-    except ValueError as error:
-        assert " must " in str(error)
 
 
 def test_every_truncation_is_refused(content, tmp_path):

@@ -41,7 +41,7 @@ def load_onnx(path: str | os.PathLike[str], output: str | None = None) -> Graph:
             file, the node and what it is about. Nothing is left out or computed "nearly".
         ImportError: the library onnx is not installed.
 
-    Source: https://onnx.ai/onnx/operators, versions 6 to 26.
+    Source: https://onnx.ai/onnx/operators, versions 6 to 28.
     """
     path = Path(path)
     try:

@@ -8,7 +8,7 @@ from typing import Any
 from npseg.checks import Array, describe
 from npseg.weights.onnx_files.library import onnx_library
 
-OPSETS = range(6, 27)
+OPSETS = range(6, 29)
 """The versions of the operators that are understood."""
 
 
