@@ -89,7 +89,15 @@ def peak_memory(peaks: list[int]) -> Iterator[None]:
     if clear.exists():
         clear.write_text("5")  # the peak counts anew from here
     yield
-    peaks.append(_status("VmHWM") or _largest())
+    peaks.append(peak())
+
+
+def peak() -> int:
+    """The most bytes that this process ever had, or since `peak_memory` began.
+
+    Linux counts what a process had before it became this program, its parent's memory, in `ru_maxrss`, and not here.
+    """
+    return _status("VmHWM") or _largest()
 
 
 def _status(name: str) -> int | None:

@@ -12,15 +12,18 @@ What is summed are *scored* maps (1x1 convolutions to one channel a class), cut 
 Shelhamer, Darrell, "Fully convolutional networks for semantic segmentation" (2015), and the authors' released networks.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from npseg import checks
-from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, Node
+from npseg.nn import Add, Conv2d, ConvTranspose2d, Crop, Graph, Layer, Node, Scale
 from npseg.nn.graph import IMAGE
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")
 TRAIN_UPSAMPLING = ("all", "intermediate", "none")
+AT_ONCE_SCALES = {"pool4": 0.01, "pool3": 0.0001}
+"""What the pools' maps are multiplied by before they are scored, where all skips are trained at once."""
 SCORE = "score_fr"
 
 
@@ -32,6 +35,7 @@ def fcn(
     form: str = "same",
     train_upsampling: str | None = None,
     last_kernel_size: int | None = None,
+    at_once: bool = False,
     seed: int | None = None,
 ) -> Graph:
     """A segmentation network on top of a classification network.
@@ -47,6 +51,9 @@ def fcn(
         train_upsampling: which of the bilinear upsamplers learn: "all" (the default of "same"), "intermediate" (all but
             the last, the paper's text), "none" (the default of "paper", as in the released networks).
         last_kernel_size: of the last upsampler; None is twice its factor. The authors' FCN-AlexNet has 63 for 32.
+        at_once: scale pool4 by 0.01 and pool3 by 0.0001 before they are scored. A pool's values are larger the earlier
+            it comes; scaled, all skips learn at one rate from the beginning, as in the authors' `voc-fcn8s-atonce`,
+            and not one after another, each from the coarser network.
         seed: of the new layers' weights; None is the backbone's.
 
     Returns:
@@ -72,8 +79,11 @@ def fcn(
     train_upsampling = checks.choice(train_upsampling, "train_upsampling", TRAIN_UPSAMPLING)
     if last_kernel_size is not None:
         last_kernel_size = checks.integer(last_kernel_size, "last_kernel_size", at_least=stride)
+    if checks.flag(at_once, "at_once") and stride == 32:
+        raise ValueError("at_once scales the maps of skips, so it needs stride 16 or 8, got 32")
 
-    builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels)
+    scales = AT_ONCE_SCALES if at_once else {}
+    builder = _Builder(_adapted(backbone, form), classes, form, backbone.input_channels, scales)
     map_name = builder.scored()
     if stride <= 16:
         map_name = builder.enlarged(map_name, "upscore2", 2)
@@ -104,6 +114,7 @@ class _Builder:
     classes: int
     form: str
     input_channels: int
+    scales: Mapping[str, float]
     upsamplers: list[str] = field(default_factory=list)
 
     def add(self, name: str, layer: Layer, *inputs: str) -> str:
@@ -138,7 +149,10 @@ class _Builder:
         """
         if pool not in {node.name for node in self.nodes}:
             raise ValueError(f"backbone must have a map {pool!r} for this stride, got {[n.name for n in self.nodes]}")
-        scored = self.score(pool, f"score_{pool}")
+        source = pool
+        if pool in self.scales:
+            source = self.add(f"scale_{pool}", Scale(self.scales[pool]), pool)
+        scored = self.score(source, f"score_{pool}")
         if self.form == "paper":
             scored = self.cropped(scored, coarse, f"score_{pool}c")
         else:

@@ -28,7 +28,8 @@ BACKBONES: dict[str, Callable[[], Graph]] = {
 }
 """What FCNs can be built on."""
 
-FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
+AT_ONCE = "fcn8s-atonce"
+FCN_STRIDES = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8, AT_ONCE: 8}
 
 
 def _vgg_classifier(name: str, classes: int) -> Graph:
@@ -82,7 +83,7 @@ def named(
     if name in FCN_STRIDES:
         built_on = checks.choice("vgg16" if backbone is None else backbone, "backbone", tuple(BACKBONES))
         form = checks.choice("paper" if form is None else form, "form", FORMS)
-        return _fcn(FCN_STRIDES[name], built_on, VOC_CLASSES if classes is None else classes, form), (500, 500)
+        return _fcn(name, built_on, VOC_CLASSES if classes is None else classes, form), (500, 500)
     for argument, value in (("backbone", backbone), ("form", form)):
         if value is not None:
             raise ValueError(f"{argument} has a meaning for {tuple(FCN_STRIDES)} alone, got {value!r} for {name!r}")
@@ -90,9 +91,10 @@ def named(
     return build(published if classes is None else classes), size
 
 
-def _fcn(stride: int, backbone: str, classes: int, form: str) -> Graph:
+def _fcn(name: str, backbone: str, classes: int, form: str) -> Graph:
     """On CaffeNet, which loses pixels at the border, there is only the paper's form, whose upsampler has 63 taps."""
-    options: dict[str, Any] = {}
+    stride = FCN_STRIDES[name]
+    options: dict[str, Any] = {"at_once": name == AT_ONCE}
     if backbone == "caffenet":
         if form != "paper" or stride != 32:
             raise ValueError(f'backbone "caffenet" needs stride 32 and form "paper", got {stride} and {form!r}')

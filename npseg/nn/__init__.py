@@ -24,6 +24,7 @@ from npseg.nn.layers import (
     ReLU,
     ReLU6,
     ResizeBilinear,
+    Scale,
     SelectChannels,
     Softmax,
 )
@@ -54,6 +55,7 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "ResizeBilinear",
+    "Scale",
     "SelectChannels",
     "Softmax",
     "cross_entropy",

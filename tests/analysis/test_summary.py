@@ -34,6 +34,7 @@ from npseg.nn import (
     Node,
     ReLU,
     ResizeBilinear,
+    Scale,
 )
 
 KEYS = [
@@ -73,7 +74,8 @@ def every_layer(dtype: Any = np.float32) -> Graph:
         Node("cut", Crop((0, 1)), ("up", "relu1")),
         Node("sum", Add(), ("cut", "relu1")),
         Node("drop1", Dropout(0.3), ("sum",)),
-        Node("resized", ResizeBilinear(), ("drop1", "pool1")),
+        Node("scaled", Scale(0.01), ("drop1",)),
+        Node("resized", ResizeBilinear(), ("scaled", "pool1")),
         Node("drop2", Dropout(0.0), ("resized",)),
         Node("large", EnlargeBilinear(2), ("drop2",)),
         Node("conv3", Conv2d(4, 5, 1), ("large",)),

@@ -190,7 +190,7 @@ def test_mistakes_are_named() -> None:
 
 
 def test_saved_and_loaded_networks_are_the_same(tmp_path: Path) -> None:
-    model = randomise(small(16, form="paper"))
+    model = randomise(small(16, form="paper", at_once=True))
     save(model, tmp_path / "model.npz")
     again = load(tmp_path / "model.npz")
     x = np.random.default_rng(0).standard_normal((1, 3, 20, 30)).astype(np.float32)

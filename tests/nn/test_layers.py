@@ -29,6 +29,7 @@ from npseg.nn import (
     ReLU,
     ReLU6,
     ResizeBilinear,
+    Scale,
     SelectChannels,
     Softmax,
 )
@@ -50,6 +51,7 @@ CASES: list[tuple[Layer, list[Input]]] = [
     (Linear(5, 3, bias=False), [(4, 5)]),
     (BatchNorm2d(3), [(2, 3, 4, 5)]),
     (ReLU(), [(2, 3, 4, 5)]),
+    (Scale(-0.3), [(2, 3, 4, 5)]),
     (ReLU6(), [(2, 3, 4, 5)]),
     (MaxPool2d((3, 2), stride=(2, 1), padding=(1, 0)), [(2, 2, 6, 5)]),
     (MaxPool2d(2), [(1, 2, 5, 1)]),

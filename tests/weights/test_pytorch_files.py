@@ -155,6 +155,39 @@ def pytorch_fcn8s(torch, classes):
     return Network().double()
 
 
+BOTH = ("weight", "bias")
+CONVOLUTIONS = [f"conv{s}_{n}" for s, depth in enumerate((2, 2, 3, 3, 3), 1) for n in range(1, depth + 1)]
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize(
+    ("stride", "skips", "upsamplers"),
+    [
+        (32, [], ["upscore"]),
+        (16, ["score_pool4"], ["upscore2", "upscore16"]),
+        (8, ["score_pool4", "score_pool3"], ["upscore2", "upscore_pool4", "upscore8"]),
+    ],
+)
+def test_the_names_are_those_that_fcns_have_everywhere(stride, skips, upsamplers, at_once):
+    model = fcn(vgg(), 21, stride, form="paper", at_once=at_once and stride < 32)
+    learned = [*CONVOLUTIONS, "fc6", "fc7", "score_fr", *skips]
+    names = {f"{layer}.{key}" for layer in learned for key in BOTH} | {f"{name}.weight" for name in upsamplers}
+    assert model.parameter_specs.keys() == names
+    assert model.parameter_specs["fc6.weight"].shape == (4096, 512, 7, 7)
+
+
+def test_pytorch_reads_safetensors_too(torch, tmp_path):
+    library = pytest.importorskip("safetensors.torch")
+    ours, theirs = fcn(vgg((2, 3, 4, 5, 6), (1,) * 5, 7, dtype=np.float64), 4, 8), pytorch_fcn8s(torch, 4)
+    arrays = ours.parameters | {"fc6.weight": np.asfortranarray(ours.parameters["fc6.weight"])}
+    weights.write(tmp_path / "net.safetensors", arrays)
+    theirs.load_state_dict(library.load_file(tmp_path / "net.safetensors"))
+    for name, value in theirs.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), ours.parameters[name])
+    library.save_file(theirs.state_dict(), tmp_path / "back.safetensors")
+    assert weights.load_into(ours, weights.read(tmp_path / "back.safetensors")).complete
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_an_fcn_from_pytorch_gives_the_same_scores_here_and_back_there(torch, path, zipped):
     theirs = pytorch_fcn8s(torch, 4)

@@ -3,7 +3,7 @@
 from npseg.nn.layers.classification import LogSoftmax, Softmax
 from npseg.nn.layers.columns import Col2Im
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
-from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6
+from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6, Scale
 from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear, SelectChannels
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
@@ -20,6 +20,7 @@ LAYERS: dict[str, type[Layer]] = {
         BatchNorm2d,
         LocalResponseNorm,
         ReLU,
+        Scale,
         ReLU6,
         MaxPool2d,
         MaxUnpool2d,
@@ -71,6 +72,7 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "ResizeBilinear",
+    "Scale",
     "SelectChannels",
     "Shape",
     "Softmax",

@@ -40,6 +40,22 @@ class ReLU6(Layer):
 
 
 @dataclass(frozen=True)
+class Scale(Layer):
+    """Every value times a constant that does not learn."""
+
+    factor: float
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """Nothing is needed for the way back."""
+        (x,) = inputs
+        return np.multiply(x, self.factor, out=buffers.empty_like(x)), None
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """The same factor."""
+        return (np.multiply(grad, self.factor, out=buffers.empty_like(grad)),), {}
+
+
+@dataclass(frozen=True)
 class Dropout(Layer):
     """`npseg.ops.dropout` while training; otherwise the input as it is."""
 
