@@ -43,6 +43,7 @@ OPERATORS = (
     "MatMul",
     "MaxPool",
     "MaxUnpool",
+    "Mul",
     "NegativeLogLikelihoodLoss",
     "ReduceMean",
     "Relu",
@@ -57,7 +58,7 @@ OPERATORS = (
 )
 """Those whose mathematics npseg has."""
 
-JOINING = ("Add", "Concat", "Sum")
+JOINING = ("Add", "Concat", "Mul", "Sum")
 """Those that take several maps."""
 
 

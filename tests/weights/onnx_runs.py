@@ -67,6 +67,7 @@ def small_networks() -> Iterator[tuple[str, Graph, list[tuple[int, int]], dict[s
     for stride in (32, 16, 8):
         for form in ("same", "paper"):
             yield f"fcn{stride}s-{form}", models.fcn(backbone, 5, stride, form=form), [(45, 70), (64, 33)], {}
+    yield "fcn8s-at-once", models.fcn(backbone, 5, 8, form="paper", at_once=True), [(45, 70)], {}
     classifier = models.vgg_classifier(five, once, 7, 8, (64, 96))
     yield "classifier", classifier, [(64, 96)], {"input_size": (64, 96)}
     yield "convolutionalised", models.convolutionalise(classifier), [(75, 110), (64, 96)], {}

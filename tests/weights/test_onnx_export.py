@@ -39,6 +39,7 @@ from npseg.nn import (  # noqa: E402
     ReLU,
     ReLU6,
     ResizeBilinear,
+    Scale,
     SelectChannels,
     Softmax,
 )
@@ -69,6 +70,7 @@ SINGLE = [
     LocalResponseNorm(3, alpha=0.7, beta=0.6, k=1.3),
     ReLU(),
     ReLU6(),
+    Scale(-0.3),
     MaxPool2d((2, 3), stride=1, padding=1, dilation=(3, 2)),
     EnlargeBilinear((3, 2)),
     NearestUnpool2d((2, 3)),

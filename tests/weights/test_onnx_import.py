@@ -10,7 +10,20 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 from onnx_runs import NETWORKS, image, shaken  # noqa: E402
 
 from npseg import models, use_engine, weights  # noqa: E402
-from npseg.nn import Add, Conv2d, Crop, Dropout, Flatten, Linear, MaxUnpool2d, ReLU, ReLU6  # noqa: E402
+from npseg.nn import (  # noqa: E402
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Crop,
+    Dropout,
+    Flatten,
+    Linear,
+    LocalResponseNorm,
+    MaxUnpool2d,
+    ReLU,
+    ReLU6,
+    Scale,
+)
 
 RNG = np.random.default_rng(0)
 ANY = ["N", 3, "H", "W"]
@@ -35,6 +48,9 @@ def test_what_was_exported_comes_back(name, tmp_path):
         np.testing.assert_array_equal((again.parameters | again.buffers)[name], value, strict=True)
     kept = [node for node in model.nodes if not isinstance(node.layer, Dropout)]
     assert [(node.name, type(node.layer)) for node in again.nodes] == [(n.name, type(n.layer)) for n in kept]
+    for old, new in zip(kept, again.nodes, strict=True):
+        if isinstance(old.layer, BatchNorm2d | LocalResponseNorm | Scale):
+            assert new.layer == old.layer
     for size in sizes:
         x = image(model, size)
         np.testing.assert_array_equal(again(x), model(x))
@@ -164,6 +180,7 @@ def test_a_pool_that_averages_without_its_padding(tmp_path):
         (9, [node("Upsample", ["x", "scales"], ["y"], mode="nearest")], [("scales", [1, 1, 3, 2])]),
         (13, [node("Resize", ["x", "", "scales"], ["y"], mode="linear")], [("scales", [1, 1, 3, 2])]),
         (11, [node("Resize", ["x", "x0", "scales"], ["y"], mode="nearest")], [("scales", [1, 1, 3, 2]), ("x0", [])]),
+        (13, [node("Mul", ["half", "x"], ["y"])], [("half", [[0.5]])]),
         (7, [node("Sum", ["x", "x", "x"], ["y"])], []),
         (13, [node("ReduceMean", ["x"], ["y"], axes=[-1, -2], keepdims=0)], []),
         (13, [node("ReduceMean", ["x"], ["y"], axes=[2, 3])], []),
@@ -342,6 +359,7 @@ REFUSED = {
     "unknown channels": ("Relu", ["x"], {}, {"shape": ["N", "C", "H", "W"]}, "a known number of channels"),
     "weights that are computed": ("Conv", ["x", "x"], {}, {}, "weight must be constant"),
     "other constants": ("Add", ["x", "w"], {}, {"constants": [WEIGHT]}, "one number for each channel"),
+    "other factors": ("Mul", ["x", "w"], {}, {"constants": [constant("w", 3, 1, 1)]}, "multiplies maps by one number"),
     "old versions": ("Relu", ["x"], {}, {"opset": 5}, "operators of version 5 are not read"),
     "even spans": ("LRN", ["x"], {"size": 4}, {}, "size must be odd"),
     "no network": ("Identity", ["x"], {}, {}, "there is no network"),

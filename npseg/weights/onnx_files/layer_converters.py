@@ -31,6 +31,7 @@ from npseg.nn import (
     ReLU,
     ReLU6,
     ResizeBilinear,
+    Scale,
     SelectChannels,
     Softmax,
 )
@@ -70,7 +71,8 @@ def linear(layer: Linear, place: Place) -> str:
 def batch_norm2d(layer: BatchNorm2d, place: Place) -> str:
     """BatchNormalization by the running statistics."""
     arrays = (place.parameters[name] for name in ("weight", "bias", "running_mean", "running_var"))
-    return place.node("BatchNormalization", (*place.inputs, *arrays), epsilon=layer.eps)
+    inputs = (*place.inputs, *arrays)
+    return place.node("BatchNormalization", inputs, epsilon=layer.eps, momentum=1 - layer.momentum)
 
 
 def local_response_norm(layer: LocalResponseNorm, place: Place) -> str:
@@ -88,6 +90,11 @@ def relu(layer: ReLU, place: Place) -> str:
 def relu6(layer: ReLU6, place: Place) -> str:
     """Clip to 0 ... 6."""
     return place.node("Clip", [*place.inputs, place.number("low", 0), place.number("high", 6)])
+
+
+def scale(layer: Scale, place: Place) -> str:
+    """Mul by the factor."""
+    return place.node("Mul", [*place.inputs, place.number("factor", layer.factor)])
 
 
 def max_pool2d(layer: MaxPool2d, place: Place) -> str:
@@ -218,6 +225,7 @@ CONVERTERS: dict[type[Layer], Converter] = {
     LocalResponseNorm: local_response_norm,
     ReLU: relu,
     ReLU6: relu6,
+    Scale: scale,
     MaxPool2d: max_pool2d,
     MaxUnpool2d: max_unpool2d,
     AvgPool2d: avg_pool2d,

@@ -32,6 +32,7 @@ OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "MatMul": dense.matmul,
     "MaxPool": windows.max_pool,
     "MaxUnpool": joining.max_unpool,
+    "Mul": elementwise.mul,
     "ReduceMean": dense.reduce_mean,
     "ReduceProd": sizes.reduce_prod,
     "Relu": elementwise.relu,

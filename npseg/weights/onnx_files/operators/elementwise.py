@@ -5,8 +5,20 @@ import math
 import numpy as np
 
 from npseg.checks import Array
-from npseg.nn import Add, BatchNorm2d, Conv2d, Dropout, Linear, LocalResponseNorm, LogSoftmax, ReLU, ReLU6, Softmax
-from npseg.weights.onnx_files.nodes import OperatorNode
+from npseg.nn import (
+    Add,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Linear,
+    LocalResponseNorm,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Scale,
+    Softmax,
+)
+from npseg.weights.onnx_files.nodes import OperatorNode, shortest
 from npseg.weights.onnx_files.reading import RefusedError
 from npseg.weights.onnx_files.values import Length, Lengths, Map, lengths_of
 
@@ -126,6 +138,20 @@ def add(node: OperatorNode) -> None:
         node.result(_biased(node, second, first))
     else:
         node.result(_sum_of_lengths(lengths_of(first), lengths_of(second)))
+
+
+def mul(node: OperatorNode) -> None:
+    """Mul by one number."""
+    node.attribute("broadcast", 0)
+    node.attribute("axis", -1)
+    places = (0, 1) if isinstance(node.value(0), Map) else (1, 0)
+    x, factor = node.map(places[0]), node.array(places[1], "one of the two")
+    if factor.size != 1 or factor.ndim > x.axes:
+        raise RefusedError(f"npseg multiplies maps by one number, got shape {factor.shape}")
+    if factor.dtype != node.network.dtype:
+        raise RefusedError(f"all numbers must be of the image's type, {node.network.dtype}, got {factor.dtype}")
+    value = float(factor.ravel()[0])
+    node.result(node.layer(Scale(shortest(value) if factor.dtype == np.float32 else value), x))
 
 
 def sum_of_all(node: OperatorNode) -> None:
