@@ -2,10 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from npseg.cli.shared import UsageError
+
+if TYPE_CHECKING:
+    from npseg.training.task import Task
 
 
 def convert(options: argparse.Namespace) -> int:
@@ -27,14 +29,14 @@ def convert(options: argparse.Namespace) -> int:
 def export(options: argparse.Namespace) -> int:
     """Write a network as an .onnx file, with its classes and how its images are prepared."""
     from npseg import weights
-    from npseg.models import files
     from npseg.training import checkpoints
 
     if options.target.suffix != ".onnx":
         raise UsageError(f"{options.target} must end in .onnx")
-    model, _, about = files.read(checkpoints.locate(options.network))
+    model, task = checkpoints.load_any_network(checkpoints.locate(options.network))
+    metadata = None if task is None else _in_words(task)
     try:
-        weights.export_onnx(model, options.target, input_size=options.input_size, metadata=_task_in_words(about))
+        weights.export_onnx(model, options.target, input_size=options.input_size, metadata=metadata)
     except ImportError as error:
         raise RuntimeError(error) from error
     count = sum(array.size for array in model.parameters.values())
@@ -43,13 +45,11 @@ def export(options: argparse.Namespace) -> int:
     return 0
 
 
-def _task_in_words(about: Mapping[str, Any]) -> dict[str, str]:
-    """The classes and the preparation of images, of a network that was trained here."""
-    if "task" not in about:
-        return {}
-    task = about["task"]
+def _in_words(task: "Task") -> dict[str, str]:
+    """The classes and the preparation of images."""
     return {
-        "classes": json.dumps(task["classes"]),
+        "classes": json.dumps(task.classes),
         "preparation": "RGB, divided by 255, less mean, divided by std, as (N, 3, H, W)",
-        **{name: json.dumps(task["normalise"][name]) for name in ("mean", "std")},
+        "mean": json.dumps(task.normalise.mean),
+        "std": json.dumps(task.normalise.std),
     }

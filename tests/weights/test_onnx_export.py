@@ -189,6 +189,7 @@ def test_fcns_of_the_field(name, form, tmp_path):
 
 def test_a_trained_network_serves_elsewhere(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli.training, "_draw_figures", lambda run: None)  # which takes longest
     small = ["--widths", "2", "3", "4", "5", "6", "--fc6", "7", "--image-size", "32", "32"]
     assert (
         cli.main(["train", "--steps", "2", "--batch-size", "2", "--output", "run", "--engine", "im2col", *small]) == 0
