@@ -46,7 +46,7 @@ def load_onnx(path: str | os.PathLike[str], output: str | None = None) -> Graph:
     path = Path(path)
     try:
         return _network(read_content(path), output)
-    except RefusedError as error:
+    except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -78,7 +78,7 @@ def _read_node(node: OperatorNode) -> None:
             raise RefusedError(NO_PART_OF_NETWORKS.get(kind, "npseg has no such operation"))
         OPERATORS[kind](node)
         node.check_all_asked()
-    except (ValueError, TypeError, OverflowError) as error:  # RefusedError, or what a layer says of its arguments
+    except (ValueError, TypeError, OverflowError, LookupError) as error:  # refused here, or by a layer
         raise RefusedError(f"node {node.name!r} ({kind}): {error}") from error
 
 

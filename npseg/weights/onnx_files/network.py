@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,14 @@ class Network:
         channels: of the image.
         image_size: (H, W), or None for any.
         batch: how many images at once the file fixes; None for any number.
+        described: how many numbers the file has described instead of holding them.
     """
 
-    dtype: np.dtype
+    dtype: np.dtype[Any]
     channels: int
     image_size: Size | None
     batch: int | None
+    described: int = 0
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[str, Array] = field(default_factory=dict)
     shapes: list[dict[str, Shape]] = field(init=False)
@@ -50,8 +53,7 @@ class Network:
         specs = layer.parameter_specs() | layer.buffer_specs()
         for key, spec in specs.items():
             array = arrays[key]
-            if array.dtype != self.dtype:
-                raise RefusedError(f"all numbers must be of the image's type, {self.dtype}, {key} is {array.dtype}")
+            self._check_dtype(key, array)
             if array.shape != spec.shape:
                 raise RefusedError(f"{key} must have shape {spec.shape}, got {array.shape}")
         sources = tuple(value.name if isinstance(value, Map) else value.pool for value in inputs)
@@ -63,8 +65,12 @@ class Network:
         self.sources[name] = sources
         return Map(name, axes)
 
+    def _check_dtype(self, key: str, array: Array) -> None:
+        if array.dtype != self.dtype:
+            raise RefusedError(f"all numbers must be of the image's type, {self.dtype}, {key} is {array.dtype}")
+
     def _free(self, name: str) -> str:
-        taken = {IMAGE, *(node.name for node in self.nodes)}
+        taken = {IMAGE} | {taken for node in self.nodes for taken in (node.name, f"{node.name}.indices")}
         number, free = 1, name
         while free in taken:
             number += 1
@@ -80,6 +86,7 @@ class Network:
         place = next(place for place, node in enumerate(self.nodes) if node.name == value.name)
         node = self.nodes[place]
         assert isinstance(node.layer, Conv2d | Linear)
+        self._check_dtype("bias", bias)
         self.nodes[place] = replace(node, layer=replace(node.layer, bias=True))
         self.arrays[f"{value.name}.bias"] = bias
 

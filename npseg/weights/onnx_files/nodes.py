@@ -15,7 +15,7 @@ from npseg.nn import Layer
 from npseg.weights.onnx_files.library import onnx_library
 from npseg.weights.onnx_files.network import Network
 from npseg.weights.onnx_files.reading import RefusedError, as_array
-from npseg.weights.onnx_files.values import Map, PoolIndices, Value, whole_numbers
+from npseg.weights.onnx_files.values import Length, Map, PoolIndices, Value, whole_numbers
 
 T = TypeVar("T")
 
@@ -80,7 +80,10 @@ class OperatorNode:
 
     def value(self, place: int) -> Value:
         """What an input stands for."""
-        return self.values[self.proto.input[place]]
+        name = self.proto.input[place] if len(self.proto.input) > place else ""
+        if name not in self.values:
+            raise RefusedError(f"its input {place}, {name!r}, stands for nothing")
+        return self.values[name]
 
     def all_values(self) -> list[Value]:
         """What all inputs stand for."""
@@ -114,6 +117,17 @@ class OperatorNode:
                 raise RefusedError(f"{name} must be one number, got shape {array.shape}")
             given = float(array.ravel()[0])
         return default if given is None else float(given)
+
+    def axis(self, number: int, x: Map) -> int:
+        """An axis of a map, counted from the start."""
+        if not -x.axes <= number < x.axes:
+            raise RefusedError(f"a {KINDS[x.axes]} has no axis {number}")
+        return number % x.axes
+
+    def keeps_batch_and_channels(self, x: Map, batch: int | Length | None, channels: int | Length | None) -> bool:
+        """Whether these two sizes are the map's own; None where the file leaves them alone."""
+        is_batch = isinstance(batch, Length) and (batch.axis, batch.plus) == (0, 0)
+        return (is_batch or batch in (None, self.network.batch)) and channels in (None, self.network.channels_of(x))
 
     def readers(self, value: Map) -> int:
         """How often the graph takes a map, by whichever name."""

@@ -58,7 +58,7 @@ def as_array(tensor: Any) -> Array:
         array: Array = onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OverflowError, MemoryError) as error:
         raise RefusedError(f"constant {describe(tensor.name)} is damaged: {_first_line(error)}") from error
-    return array.copy()
+    return array
 
 
 def _opset(proto: Any) -> int:

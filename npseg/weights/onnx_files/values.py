@@ -1,5 +1,6 @@
 """What the names in an ONNX graph stand for while it is read: maps, constants, and sizes not known yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,3 +83,13 @@ def whole_numbers(value: Any) -> list[int] | None:
     if lengths is None or any(isinstance(length, Length) for length in lengths):
         return None
     return [length for length in lengths if isinstance(length, int)]
+
+
+def reference_of(lengths: Sequence[int | Length], plus: tuple[int, int] = (0, 0)) -> Map | None:
+    """The map whose rows and columns these two lengths are, plus two numbers; None if they are not a map's."""
+    rows, columns = lengths
+    if isinstance(rows, Length) and isinstance(columns, Length):
+        of_one_map = rows.of == columns.of and (rows.axis, columns.axis) == (2, 3)
+        if of_one_map and (rows.plus, columns.plus) == plus:
+            return rows.of
+    return None

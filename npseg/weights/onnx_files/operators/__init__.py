@@ -7,7 +7,7 @@ it refuses by name; there is no "nearly".
 from collections.abc import Callable
 
 from npseg.weights.onnx_files.nodes import OperatorNode
-from npseg.weights.onnx_files.operators import dense, elementwise, joining, sizes, windows
+from npseg.weights.onnx_files.operators import dense, elementwise, joining, resizing, sizes, unpooling, windows
 
 OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "Add": elementwise.add,
@@ -31,14 +31,14 @@ OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "LogSoftmax": elementwise.log_softmax,
     "MatMul": dense.matmul,
     "MaxPool": windows.max_pool,
-    "MaxUnpool": joining.max_unpool,
+    "MaxUnpool": unpooling.max_unpool,
     "Mul": elementwise.mul,
     "ReduceMean": dense.reduce_mean,
     "ReduceProd": sizes.reduce_prod,
     "Relu": elementwise.relu,
     "Reshape": dense.reshape,
-    "Resize": joining.resize,
-    "ScatterElements": joining.scatter_elements,
+    "Resize": resizing.resize,
+    "ScatterElements": unpooling.scatter_elements,
     "Shape": sizes.shape,
     "Slice": joining.slice_,
     "Softmax": elementwise.softmax,
@@ -46,7 +46,7 @@ OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "Squeeze": sizes.unsqueeze,
     "Sum": elementwise.sum_of_all,
     "Unsqueeze": sizes.unsqueeze,
-    "Upsample": joining.upsample,
+    "Upsample": resizing.upsample,
 }
 """From an operator's name to the function that reads it."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from npseg.nn import Flatten, GlobalAvgPool2d, Linear
 from npseg.weights.onnx_files.nodes import OperatorNode
-from npseg.weights.onnx_files.operators.joining import unpooled
+from npseg.weights.onnx_files.operators.unpooling import unpooled
 from npseg.weights.onnx_files.reading import RefusedError
 from npseg.weights.onnx_files.values import Flat, Length, Map, PoolIndices, Scattered, lengths_of, whole_numbers
 
@@ -15,7 +15,7 @@ def flatten(node: OperatorNode) -> None:
     """Flatten: all but the batch becomes one axis."""
     x = node.map(axes=(2, 4))
     axis = node.attribute("axis", 1)
-    if axis % x.axes != 1 or axis == x.axes + 1:
+    if axis not in (1, 1 - x.axes):
         raise RefusedError(f"npseg flattens all but the batch, axis 1, not axis {axis}")
     node.result(flattened(node, x))
 
@@ -107,7 +107,7 @@ def reduce_mean(node: OperatorNode) -> None:
     axes = node.numbers("axes", 1)
     keep = node.attribute("keepdims", 1)
     node.attribute("noop_with_empty_axes", 0)
-    if axes is None or sorted(axis % 4 for axis in axes) != [2, 3]:
+    if axes is None or sorted(node.axis(axis, x) for axis in axes) != [2, 3]:
         raise RefusedError(f"npseg's mean is over rows and columns, axes 2 and 3, not {axes}")
     pooled = node.layer(GlobalAvgPool2d(), x)
     node.result(pooled if keep else flattened(node, pooled))

@@ -111,19 +111,12 @@ def log_softmax(node: OperatorNode) -> None:
 def _normalised(node: OperatorNode) -> tuple[Map, int]:
     """A softmax's map and axis; before version 13, all that stands after the axis was normalised together with it."""
     x = node.map()
-    axis = _axis(node.attribute("axis", -1 if node.opset >= 13 else 1), x)
+    axis = node.axis(node.attribute("axis", -1 if node.opset >= 13 else 1), x)
     shape = node.network.known_shape(x)
     alone = axis == x.axes - 1 or (axis == 1 and shape is not None and shape[1:] == (1, 1))
     if not (node.opset >= 13 or alone):
         raise RefusedError(f"a softmax over axis {axis} and all axes after it")
     return x, axis
-
-
-def _axis(axis: int, x: Map) -> int:
-    """An axis counted from the start."""
-    if not -x.axes <= axis < x.axes:
-        raise RefusedError(f"axis {axis} of {x.axes}")
-    return axis % x.axes
 
 
 def add(node: OperatorNode) -> None:

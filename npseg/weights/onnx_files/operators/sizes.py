@@ -8,8 +8,8 @@ from npseg.weights.onnx_files.nodes import OperatorNode
 from npseg.weights.onnx_files.reading import RefusedError
 from npseg.weights.onnx_files.values import Length, Lengths, Map, PoolIndices, Zeros, lengths_of, whole_numbers
 
-LARGEST_CONSTANT = 2**28
-"""How many numbers a constant may have that a file only describes."""
+MOST_DESCRIBED = 2**28
+"""How many numbers a file may describe in all instead of holding them: a few bytes could ask for any memory."""
 
 
 def constant(node: OperatorNode) -> None:
@@ -33,9 +33,12 @@ def constant_of_shape(node: OperatorNode) -> None:
         node.result(count)
         return
     shape = whole_numbers(count)
-    if shape is None or min(shape, default=0) < 0 or math.prod(shape) > LARGEST_CONSTANT:
-        raise RefusedError(f"shape must be constant and of at most {LARGEST_CONSTANT:,} numbers, got {shape}")
-    node.result(np.full(shape, value.ravel()[0]))
+    if shape is None or min(shape, default=0) < 0:
+        raise RefusedError(f"shape must be constant, got {shape}")
+    node.network.described += math.prod(shape)
+    if node.network.described > MOST_DESCRIBED:
+        raise RefusedError(f"constants of more than {MOST_DESCRIBED:,} numbers that are not in the file")
+    node.result(np.broadcast_to(value.ravel()[0], shape))
 
 
 def reduce_prod(node: OperatorNode) -> None:

@@ -15,7 +15,7 @@ Pair = tuple[int, int]
 def conv(node: OperatorNode) -> None:
     """Conv, a cross-correlation in both."""
     x, weight, arrays = _convolved(node)
-    kernel, stride, dilation = _kernel(node, weight.shape[2:]), _pair(node, "strides"), _pair(node, "dilations")
+    kernel, stride, dilation = _kernel(node, weight.shape[2:]), pair_of(node, "strides"), pair_of(node, "dilations")
     groups = node.attribute("group", 1)
     layer = Conv2d(
         in_channels=weight.shape[1] * groups,
@@ -36,11 +36,11 @@ def conv(node: OperatorNode) -> None:
 def conv_transpose(node: OperatorNode) -> None:
     """ConvTranspose; whatever says how large its result is becomes padding and output padding."""
     x, weight, arrays = _convolved(node)
-    kernel, stride, dilation = _kernel(node, weight.shape[2:]), _pair(node, "strides"), _pair(node, "dilations")
+    kernel, stride, dilation = _kernel(node, weight.shape[2:]), pair_of(node, "strides"), pair_of(node, "dilations")
     groups = node.attribute("group", 1)
-    extra = _pair(node, "output_padding", 0)
+    extra = pair_of(node, "output_padding", 0)
     word, wanted = node.attribute("auto_pad", "NOTSET"), node.attribute("output_shape", None)
-    sides = _explicit(node)
+    sides = explicit_padding(node)
     if wanted is not None or word.startswith("SAME"):
         surplus = _surplus(node, x, wanted, kernel, stride, dilation, extra)
         sides = _shared(max(surplus[0], 0), word), _shared(max(surplus[1], 0), word)
@@ -75,6 +75,8 @@ def _surplus(
 ) -> Pair:
     """How many rows and columns the stamps make too many: to be cut off, or, below 0, to be appended."""
     size = node.network.known_shape(x)
+    if wanted is not None and len(wanted) != 2:
+        raise RefusedError(f"output_shape must be two numbers for 2-D maps, got {wanted}")
     if wanted is not None and size is None:
         raise RefusedError("output_shape is known only for images of one size, which the file does not fix")
     surplus = []
@@ -84,7 +86,7 @@ def _surplus(
             surplus.append(extent + extra[a] - stride[a])  # the result is to be stride times as large
         else:
             assert size is not None
-            surplus.append((size[1 + a] - 1) * stride[a] + extent + extra[a] - wanted[-2:][a])
+            surplus.append((size[1 + a] - 1) * stride[a] + extent + extra[a] - wanted[a])
     return surplus[0], surplus[1]
 
 
@@ -119,12 +121,11 @@ def col2im(node: OperatorNode) -> None:
     size, kernel = node.numbers("image_shape", 1), node.numbers("block_shape", 2)
     if size is None or kernel is None or len(size) != 2 or len(kernel) != 2:
         raise RefusedError(f"image_shape and block_shape must be two numbers for 2-D maps, got {size} and {kernel}")
-    if node.network.channels_of(x) % max(kernel[0] * kernel[1], 1):
-        raise RefusedError(
-            f"{node.network.channels_of(x)} rows are no whole number of {kernel[0]} x {kernel[1]} blocks"
-        )
-    stride, dilation = _pair(node, "strides"), _pair(node, "dilations")
-    layer = Col2Im((size[0], size[1]), (kernel[0], kernel[1]), stride, _explicit(node), dilation)
+    rows, area = node.network.channels_of(x), kernel[0] * kernel[1]
+    if area < 1 or rows % area:
+        raise RefusedError(f"{rows} rows of columns are no whole number of {kernel[0]} x {kernel[1]} blocks")
+    stride, dilation = pair_of(node, "strides"), pair_of(node, "dilations")
+    layer = Col2Im((size[0], size[1]), (kernel[0], kernel[1]), stride, explicit_padding(node), dilation)
     node.result(node.layer(layer, x, axes=4))
 
 
@@ -155,7 +156,7 @@ def _kernel(node: OperatorNode, size: tuple[int, ...]) -> Pair:
     return kernel[0], kernel[1]
 
 
-def _pair(node: OperatorNode, name: str, default: int = 1) -> Pair:
+def pair_of(node: OperatorNode, name: str, default: int = 1) -> Pair:
     """An attribute with a number for rows and one for columns."""
     values = node.attribute(name, [default, default])
     if len(values) != 2:
@@ -165,7 +166,7 @@ def _pair(node: OperatorNode, name: str, default: int = 1) -> Pair:
 
 def _pool(node: OperatorNode, x: Map) -> dict[str, Any]:
     """A pool's options; without strides ONNX's windows move by one pixel."""
-    kernel, stride, dilation = _pair(node, "kernel_shape"), _pair(node, "strides"), _pair(node, "dilations")
+    kernel, stride, dilation = pair_of(node, "kernel_shape"), pair_of(node, "strides"), pair_of(node, "dilations")
     options = {
         "kernel_size": kernel,
         "stride": stride,
@@ -177,7 +178,7 @@ def _pool(node: OperatorNode, x: Map) -> dict[str, Any]:
 
 def _padding(node: OperatorNode, x: Map, kernel: Pair, stride: Pair, dilation: Pair) -> Sides | str:
     """Padding in numbers, or "same", which is ONNX's SAME_UPPER."""
-    word, sides = node.attribute("auto_pad", "NOTSET"), _explicit(node)
+    word, sides = node.attribute("auto_pad", "NOTSET"), explicit_padding(node)
     if word == "SAME_UPPER":
         return "same"
     if word == "SAME_LOWER":
@@ -187,7 +188,7 @@ def _padding(node: OperatorNode, x: Map, kernel: Pair, stride: Pair, dilation: P
     return sides if word == "NOTSET" else ((0, 0), (0, 0))
 
 
-def _explicit(node: OperatorNode) -> Sides:
+def explicit_padding(node: OperatorNode) -> Sides:
     """pads, which ONNX lists as top, left, bottom, right."""
     pads = node.attribute("pads", [0, 0, 0, 0])
     if len(pads) != 4 or min(pads) < 0:
