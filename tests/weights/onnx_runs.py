@@ -76,6 +76,8 @@ def small_networks() -> Iterator[tuple[str, Graph, list[tuple[int, int]], dict[s
     yield "deeplab-largefov", models.deeplab_largefov(5, five, once, 7), [(45, 70), (33, 57)], {}
     yield "deeplab-pyramid", models.deeplab_pyramid(5, five, once, 8, low_level=4), [(45, 70)], {}
     yield "segnet", models.segnet(5, five, thrice), [(45, 70), (64, 33)], {}
+    yield "deconvnet", models.deconvnet(5, five, once, 7), [(45, 70)], {}
+    yield "deconvnet-paper", models.deconvnet(5, five, once, 7, form="paper"), [(231, 250)], {}
     yield "mobilenet-v1", models.mobilenet_v1(), [(75, 50)], {}
     yield "googlenet", models.googlenet(), [(75, 94)], {}
 

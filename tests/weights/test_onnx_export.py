@@ -170,12 +170,21 @@ def test_small_networks(name, tmp_path):
     assert_same_logits(shaken(model), tmp_path / "network.onnx", sizes, **arguments)
 
 
+def takes(model, size):
+    """Whether images of this size leave every kernel room."""
+    try:
+        model.shapes(size)
+    except ValueError:
+        return False
+    return True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", models.NAMES)
 def test_networks_of_the_field(name, tmp_path):
     model, size = models.named(name)
     fixed = any(isinstance(node.layer, Flatten) and node.layer.shape[1:] != (1, 1) for node in model.nodes)
-    sizes = [size] if fixed else [(61, 90), (130, 97)]
+    sizes = [size] if fixed else [size for size in ((61, 90), (130, 97), (231, 250)) if takes(model, size)][:2]
     assert_same_logits(shaken(model), tmp_path / "network.onnx", sizes, **({"input_size": size} if fixed else {}))
 
 

@@ -6,7 +6,23 @@ import pytest
 onnx = pytest.importorskip("onnx")
 
 from npseg import models, use_engine, weights  # noqa: E402
-from npseg.nn import Conv2d, Graph, MaxPool2d, MaxUnpool2d, Node  # noqa: E402
+from npseg.nn import (  # noqa: E402
+    BatchNorm2d,
+    Concat,
+    Conv2d,
+    EnlargeBilinear,
+    Graph,
+    LocalResponseNorm,
+    MaxPool2d,
+    MaxUnpool2d,
+    NearestUnpool2d,
+    Node,
+    ReLU6,
+    ResizeBilinear,
+    Scale,
+    SelectChannels,
+    Softmax,
+)
 
 MUTATIONS = 1000
 LARGEST_MAP = 10**6
@@ -14,15 +30,25 @@ LARGEST_MAP = 10**6
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory):
-    """A file with crops, constants, transposed convolutions, and one with max unpooling."""
+    """A file with crops, constants and transposed convolutions, and one with most other layers."""
     folder = tmp_path_factory.mktemp("whole")
     weights.export_onnx(models.fcn(models.vgg((2, 2, 2, 2, 2), (1, 1, 1, 1, 1), 3), 2, 8), folder / "fcn.onnx")
     nodes = [
         Node("conv", Conv2d(3, 2, 3, padding=1), ("image",)),
         Node("pool", MaxPool2d(2), ("conv",)),
         Node("unpool", MaxUnpool2d(2), ("pool", "pool.indices", "conv")),
+        Node("large", EnlargeBilinear(2), ("unpool",)),
+        Node("nearest", NearestUnpool2d((2, 3)), ("pool",)),
+        Node("half", Scale(0.5), ("nearest",)),
+        Node("norm", BatchNorm2d(2), ("half",)),
+        Node("bounded", ReLU6(), ("norm",)),
+        Node("resized", ResizeBilinear(), ("bounded", "large")),
+        Node("all", Concat(), ("large", "resized")),
+        Node("some", SelectChannels(1, 2), ("all",)),
+        Node("spread", LocalResponseNorm(3), ("some",)),
+        Node("probabilities", Softmax(), ("spread",)),
     ]
-    weights.export_onnx(Graph(nodes), folder / "unpool.onnx")
+    weights.export_onnx(Graph(nodes), folder / "others.onnx")
     return [path.read_bytes() for path in sorted(folder.iterdir())]
 
 
@@ -47,13 +73,51 @@ def mutated(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+NUMBERS = (0, -1, 1, 2, 3, 7, 255, 2**31, -(2**31), 2**40, 2**62, -(2**63))
+
+
+def altered(content: bytes, rng: np.random.Generator) -> bytes:
+    """A file that is whole, but says something else: a number, a name or an operator is another one."""
+    proto = onnx.ModelProto.FromString(content)
+    nodes = proto.graph.node
+    node, other = (nodes[int(place)] for place in rng.integers(len(nodes), size=2))
+    number = NUMBERS[int(rng.integers(len(NUMBERS)))]
+    kind = rng.integers(6)
+    if kind == 0 and node.attribute:
+        attribute = node.attribute[int(rng.integers(len(node.attribute)))]
+        if attribute.ints:
+            attribute.ints[int(rng.integers(len(attribute.ints)))] = number
+        elif attribute.HasField("i"):
+            attribute.i = number
+        elif attribute.HasField("f"):
+            attribute.f = float(rng.choice([number, np.nan, np.inf, 0.5]))
+    elif kind == 1:
+        tensor = proto.graph.initializer[int(rng.integers(len(proto.graph.initializer)))]
+        if tensor.data_type == onnx.TensorProto.INT64:
+            tensor.raw_data = np.full(len(tensor.raw_data) // 8, number).tobytes()
+        else:
+            tensor.dims.append(number)
+    elif kind == 2:
+        image = proto.graph.input[0].type.tensor_type
+        image.shape.dim[int(rng.integers(4))].dim_value = number
+        image.elem_type = int(rng.integers(1, 17)) if rng.random() < 0.2 else image.elem_type
+    elif kind == 3:
+        node.op_type = other.op_type
+    elif kind == 4 and node.input and other.output:
+        node.input[int(rng.integers(len(node.input)))] = other.output[0]
+    else:
+        proto.opset_import[0].version = number
+    return proto.SerializeToString()
+
+
 def test_mutations_are_refused_or_read(content, tmp_path):
     rng = np.random.default_rng(0)
     path = tmp_path / "mutated.onnx"
     x = rng.standard_normal((1, 3, 19, 22)).astype(np.float32)
     refusals, misfits, read = [], [], 0
     for number in range(MUTATIONS):
-        path.write_bytes(mutated(content[number % len(content)], rng))
+        change = mutated if number % 2 else altered
+        path.write_bytes(change(content[number // 2 % len(content)], rng))
         try:
             model = weights.load_onnx(path)
         except ValueError as error:

@@ -33,11 +33,12 @@ def resize(node: OperatorNode) -> None:
     if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise RefusedError("sizes that keep the aspect ratio")
     axes = [node.axis(axis, x) for axis in node.attribute("axes", [0, 1, 2, 3])]
-    if node.has(2) and len(_floats(node, 2)):
-        scales = [1.0] * 4
-        for axis, scale in zip(axes, _floats(node, 2), strict=True):
-            scales[axis] = scale
-        _enlarge(node, x, mode, scales, coordinates, rounding)
+    given = _floats(node, 2) if node.has(2) else []
+    if given and len(given) != len(axes):
+        raise RefusedError(f"scales must be {len(axes)} numbers, one for each axis, got {given}")
+    if given:
+        by_axis = dict(zip(axes, given, strict=True))
+        _enlarge(node, x, mode, [by_axis.get(axis, 1.0) for axis in range(4)], coordinates, rounding)
     else:
         _resize_to(node, x, mode, axes, coordinates, rounding)
 
