@@ -38,7 +38,8 @@ def export_onnx(
     """Write a network to an .onnx file, whole or not at all, as it predicts.
 
     The file's network takes "image", (N, C, H, W), for any N, H and W unless input_size is given. Constants have the
-    names of the parameters and buffers. Dropout is left out, batch normalisation uses the running statistics.
+    names of the parameters and buffers. Dropout is left out, batch normalisation uses the running statistics. Numbers
+    keep the network's dtype; ONNX Runtime has convolutions of float32 alone, and no output padding of a stride or more.
 
     Args:
         model: the network.
