@@ -79,6 +79,9 @@ class Result:
     error: float = 0.0
 
 
+DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+
+
 @cache
 def node_tests() -> tuple[Any, ...]:
     """All tests of operators, made by the library itself."""
@@ -101,8 +104,32 @@ class StoredTest:
 
 def stored_tests(kind: str) -> list[StoredTest]:
     """The tests in one of the library's folders: "pytorch-converted", "pytorch-operator" or "simple"."""
-    folder = Path(onnx.__file__).parent / "backend" / "test" / "data" / kind
-    return [_stored(path) for path in sorted(folder.iterdir())]
+    return [_stored(path) for path in sorted((DATA / kind).iterdir())]
+
+
+ZOO = (
+    "bvlc_alexnet",
+    "densenet121",
+    "inception_v1",
+    "inception_v2",
+    "resnet50",
+    "shufflenet",
+    "squeezenet",
+    "vgg19",
+    "zfnet512",
+)
+"""Published classifiers that the library brings with weights of simple numbers, each with its result for one image."""
+
+
+def zoo_file(name: str) -> Path:
+    """One of them."""
+    return DATA / "light" / f"light_{name}.onnx"
+
+
+def zoo_result(name: str) -> tuple[Array, Array]:
+    """The image that the library's tests give them, and what comes out."""
+    image = np.arange(3 * 224 * 224).reshape(1, 3, 224, 224) / (3 * 224 * 224)
+    return image.astype(np.float32), _tensor(DATA / "light" / f"light_{name}_output_0.pb")
 
 
 def _stored(path: Path) -> StoredTest:

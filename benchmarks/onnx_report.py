@@ -10,11 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx
 from tqdm import tqdm
 
-from benchmarks.onnx_cases import Result, is_ours, node_tests, stored_tests, tried
+from benchmarks.onnx_cases import ZOO, Result, is_ours, node_tests, reason, stored_tests, tried, zoo_file, zoo_result
 from benchmarks.report import RESULTS, command, table, write_text
+from npseg.weights import load_onnx
 
 STORED = ("pytorch-converted", "pytorch-operator")
 """The stored tests that are of whole layers."""
@@ -29,11 +31,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ours = [result for case, result in zip(cases, results, strict=True) if is_ours(case)]
     others = [result for case, result in zip(cases, results, strict=True) if not is_ours(case)]
     converted = [tried(case) for kind in STORED for case in stored_tests(kind)]
-    write_text(options.output, text(ours, others, converted))
-    print(f"{options.output}: {counts(ours)}; of other operators {counts(others)}; from PyTorch {counts(converted)}")
+    zoo = [published(name) for name in tqdm(ZOO, unit="network", dynamic_ncols=True)]
+    write_text(options.output, text(ours, others, converted, zoo))
+    for what, found in (("own", ours), ("others", others), ("from PyTorch", converted), ("published networks", zoo)):
+        print(f"{what}: {counts(found)}")
+    print(options.output)
 
 
-def text(ours: Sequence[Result], others: Sequence[Result], converted: Sequence[Result]) -> str:
+def published(name: str) -> Result:
+    """A published network, run or refused.
+
+    Raises:
+        AssertionError: it was run, and the numbers are wrong.
+    """
+    path = zoo_file(name)
+    image, expected = zoo_result(name)
+    try:
+        found = load_onnx(path)(image)
+    except ValueError as error:
+        return Result(path.stem, "", reason(str(error), path))
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-7, err_msg=name)
+    return Result(path.stem, "", None, float(np.abs(found - expected).max()))
+
+
+def text(ours: Sequence[Result], others: Sequence[Result], converted: Sequence[Result], zoo: Sequence[Result]) -> str:
     """The report."""
     return f"""# ONNX's own tests
 
@@ -47,6 +68,7 @@ test's tolerance; what is not read is refused, and the message is the reason tha
 - operators whose mathematics npseg has: **{counts(ours)}**
 - all other operators: {counts(others)}
 - layers converted from PyTorch, stored with the library: {counts(converted)}
+- published networks, stored with the library without their weights: {counts(zoo)}
 
 ## By operator
 
@@ -57,6 +79,12 @@ test's tolerance; what is not read is refused, and the message is the reason tha
 ## Layers converted from PyTorch
 
 {table(("test", "operators", "result"), map(row, converted))}
+## Published networks
+
+Their weights are simple numbers, mostly all alike, so that most results are the same for every class: that they are
+read says more than that the numbers are right.
+
+{table(("network", "", "result"), map(row, zoo))}
 ## Other operators
 
 Tests of several operators at once are of operators that are written out in simpler ones.

@@ -256,8 +256,20 @@ def test_a_bias_is_not_given_to_a_map_that_others_read(other, tmp_path):
         node("Add", ["sum", "r"], ["y"]),
     ]
     path = written(tmp_path / "a.onnx", nodes, [constant("w", 4, 3, 1, 1), constant("b", 4, 1, 1)])
-    with pytest.raises(ValueError, match="as the bias of a convolution or dense layer, and to nothing else"):
-        weights.load_onnx(path)
+    assert [type(n.layer) for n in assert_read(path, (2, 3, 5, 4)).nodes] == [Conv2d, BatchNorm2d, ReLU, Add]
+
+
+def test_factors_and_terms_for_each_channel(tmp_path):
+    """A normalisation taken apart, as other programs write it, its constants as lists that get more axes."""
+    nodes = [
+        node("Unsqueeze", ["a", "axes"], ["factors"]),
+        node("Mul", ["x", "factors"], ["product"]),
+        node("Unsqueeze", ["b", "axes"], ["terms"]),
+        node("Add", ["product", "terms"], ["sum"]),
+        node("Add", ["one", "sum"], ["y"]),
+    ]
+    constants = [constant("a", 3), constant("b", 3), integers("axes", 1, 2), floats("one", 1.0)]
+    assert_read(written(tmp_path / "a.onnx", nodes, constants), (2, 3, 5, 4))
 
 
 def test_resizing_to_another_maps_size(tmp_path):
@@ -359,7 +371,7 @@ REFUSED = {
     "unknown channels": ("Relu", ["x"], {}, {"shape": ["N", "C", "H", "W"]}, "a known number of channels"),
     "weights that are computed": ("Conv", ["x", "x"], {}, {}, "weight must be constant"),
     "other constants": ("Add", ["x", "w"], {}, {"constants": [WEIGHT]}, "one number for each channel"),
-    "other factors": ("Mul", ["x", "w"], {}, {"constants": [constant("w", 3, 1, 1)]}, "multiplies maps by one number"),
+    "other factors": ("Mul", ["x", "w"], {}, {"constants": [constant("w", 3, 1)]}, "one number for each channel"),
     "old versions": ("Relu", ["x"], {}, {"opset": 5}, "operators of version 5 are not read"),
     "even spans": ("LRN", ["x"], {"size": 4}, {}, "size must be odd"),
     "no network": ("Identity", ["x"], {}, {}, "there is no network"),

@@ -3,14 +3,16 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
 
 from benchmarks import onnx_report  # noqa: E402
-from benchmarks.onnx_cases import OPERATORS, is_ours, node_tests, stored_tests, tried  # noqa: E402
+from benchmarks.onnx_cases import OPERATORS, ZOO, is_ours, node_tests, stored_tests, tried, zoo_file, zoo_result  # noqa: E402
 from benchmarks.report import RESULTS  # noqa: E402
 from npseg import use_engine  # noqa: E402
+from npseg.weights import load_onnx  # noqa: E402
 from npseg.weights.onnx_files import operators  # noqa: E402
 
 REPORT = RESULTS / "onnx.md"
@@ -69,6 +71,32 @@ def test_layers_that_pytorch_wrote():
     refused = [name for name, result in results.items() if result.refused and name.startswith(starts)]
     assert refused == ["test_Linear_no_bias"]  # its weight is transposed in the file
     assert sum(result.refused is None for result in results.values()) >= 28
+
+
+def assert_zoo_network(name):
+    image, expected = zoo_result(name)
+    np.testing.assert_allclose(load_onnx(zoo_file(name))(image), expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["densenet121", "squeezenet"])
+def test_published_networks(name):
+    assert_zoo_network(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bvlc_alexnet", "inception_v1", "inception_v2", "resnet50", "vgg19", "zfnet512"])
+def test_more_published_networks(name):
+    assert_zoo_network(name)
+
+
+def test_a_published_network_that_shuffles_channels_is_refused():
+    with pytest.raises(ValueError, match=r"light_shufflenet.onnx: .*\(Reshape\).* not to 5 axes"):
+        load_onnx(zoo_file("shufflenet"))
+
+
+def test_the_report_names_the_published_networks():
+    text = REPORT.read_text(encoding="utf-8")
+    assert all(f"light_{name}" in text for name in ZOO)
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ OPERATORS: dict[str, Callable[[OperatorNode], None]] = {
     "Slice": joining.slice_,
     "Softmax": elementwise.softmax,
     "Split": joining.split,
-    "Squeeze": sizes.unsqueeze,
+    "Squeeze": sizes.squeeze,
     "Sum": elementwise.sum_of_all,
     "Unsqueeze": sizes.unsqueeze,
     "Upsample": resizing.upsample,

@@ -134,17 +134,16 @@ def add(node: OperatorNode) -> None:
 
 
 def mul(node: OperatorNode) -> None:
-    """Mul by one number."""
+    """Mul by one number, or by one for each channel."""
     node.attribute("broadcast", 0)
-    node.attribute("axis", -1)
     places = (0, 1) if isinstance(node.value(0), Map) else (1, 0)
     x, factor = node.map(places[0]), node.array(places[1], "one of the two")
-    if factor.size != 1 or factor.ndim > x.axes:
-        raise RefusedError(f"npseg multiplies maps by one number, got shape {factor.shape}")
-    if factor.dtype != node.network.dtype:
-        raise RefusedError(f"all numbers must be of the image's type, {node.network.dtype}, got {factor.dtype}")
-    value = float(factor.ravel()[0])
-    node.result(node.layer(Scale(shortest(value) if factor.dtype == np.float32 else value), x))
+    factors = _one_for_each_channel(node, x, factor)
+    if factor.size == 1:
+        value = float(factor.ravel()[0])
+        node.result(node.layer(Scale(shortest(value) if factor.dtype == np.float32 else value), x))
+    else:
+        node.result(_affine(node, x, factors, np.zeros_like(factors)))
 
 
 def sum_of_all(node: OperatorNode) -> None:
@@ -163,16 +162,33 @@ def _sum(node: OperatorNode, first: Map, second: Map, suffix: str = "") -> Map:
 
 
 def _biased(node: OperatorNode, x: Map, bias: Array) -> Map:
-    """x plus one number for each channel, where a layer without a bias makes x for nobody else."""
-    layer, channels = node.network.layer_of(x), node.network.channels_of(x)
-    shape = (channels,) if x.axes == 2 else (channels, *(1,) * (x.axes - 2))
-    by_axis = node.attribute("axis", -1) == 1 and bias.shape == (channels,)  # before version 7
-    if not by_axis and (bias.shape[max(bias.ndim - len(shape), 0) :] != shape or bias.size != channels):
-        raise RefusedError(f"npseg adds constants of one number for each channel, got shape {bias.shape}")
-    if not isinstance(layer, Conv2d | Linear) or layer.bias or node.readers(x) != 1:
-        raise RefusedError("npseg adds constants as the bias of a convolution or dense layer, and to nothing else")
-    node.network.give_bias(x, bias.reshape(channels))
-    return x
+    """x plus constants: the bias of the layer that makes x, where it has none and makes x for nobody else."""
+    layer, biases = node.network.layer_of(x), _one_for_each_channel(node, x, bias)
+    if isinstance(layer, Conv2d | Linear) and not layer.bias and node.readers(x) == 1:
+        node.network.give_bias(x, biases)
+        return x
+    return _affine(node, x, np.ones_like(biases), biases)
+
+
+def _one_for_each_channel(node: OperatorNode, x: Map, constant: Array) -> Array:
+    """A constant as (C,); before version 7, the attribute axis says which axis of x its first is."""
+    channels = node.network.channels_of(x)
+    fitting = ((1, channels, *(1,) * (x.axes - 2)), (1,) * x.axes)
+    by_axis = node.attribute("axis", -1) == 1 and constant.shape == (channels,)
+    if not by_axis and (1,) * (x.axes - constant.ndim) + constant.shape not in fitting:
+        raise RefusedError(f"npseg adds and multiplies by one number for each channel, got shape {constant.shape}")
+    if constant.dtype != node.network.dtype:
+        raise RefusedError(f"all numbers must be of the image's type, {node.network.dtype}, got {constant.dtype}")
+    return np.broadcast_to(constant.ravel(), (channels,))
+
+
+def _affine(node: OperatorNode, x: Map, weight: Array, bias: Array) -> Map:
+    """weight * x + bias, for each channel: batch normalisation by mean 0 and variance 1."""
+    if x.axes == 2:
+        raise RefusedError("npseg adds to vectors only as the bias of a dense layer, and multiplies them by one number")
+    zeros, ones = np.zeros_like(bias), np.ones_like(bias)
+    arrays = {"weight": weight, "bias": bias, "running_mean": zeros, "running_var": ones}
+    return node.layer(BatchNorm2d(len(bias), eps=0.0), x, arrays=arrays)
 
 
 def _sum_of_lengths(first: Lengths | None, second: Lengths | None) -> Lengths:

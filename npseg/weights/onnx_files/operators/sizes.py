@@ -83,11 +83,23 @@ def gather(node: OperatorNode) -> None:
 
 
 def unsqueeze(node: OperatorNode) -> None:
-    """Unsqueeze or Squeeze of a size, which is a list of one either way."""
+    """Unsqueeze: axes of length 1 for a constant, or for a size, which is a list of one either way."""
+    value, axes = node.value(0), node.numbers("axes", 1)
+    lengths = lengths_of(value)
+    if lengths is not None and len(lengths) == 1:
+        node.result(lengths)
+    elif isinstance(value, np.ndarray) and axes is not None:
+        node.result(np.expand_dims(value, tuple(axes)))
+    else:
+        raise RefusedError("npseg gives axes of length 1 to sizes and constants, and to nothing else")
+
+
+def squeeze(node: OperatorNode) -> None:
+    """Squeeze of a size."""
     lengths = lengths_of(node.value(0))
     node.numbers("axes", 1)
     if lengths is None or len(lengths) != 1:
-        raise RefusedError("npseg gives axes of length 1 to sizes, and to nothing else")
+        raise RefusedError("npseg takes axes of length 1 from sizes, and from nothing else")
     node.result(lengths)
 
 
