@@ -437,6 +437,21 @@ def test_parts_in_other_files_are_refused_unread(tmp_path):
             weights.load_onnx(path)
 
 
+@pytest.mark.parametrize("part", ["functions", "training_info", "sparse"])
+def test_what_is_not_one_plain_graph_is_refused(part, tmp_path):
+    path = written(tmp_path / "a.onnx", [node("Relu", ["x"], ["y"])])
+    proto = onnx.load(path)
+    if part == "functions":
+        proto.functions.add(name="own")
+    elif part == "training_info":
+        proto.training_info.add()
+    else:
+        proto.graph.sparse_initializer.add(values=constant("w", 1), indices=integers("i", 0), dims=[3])
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(ValueError, match=r"functions of its own|a training of its own|sparse constants"):
+        weights.load_onnx(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x08", bytes(100)])
 def test_other_files_are_refused(content, tmp_path):
     (tmp_path / "a.onnx").write_bytes(content)

@@ -38,21 +38,16 @@ def read_content(path: Path) -> Content:
         proto = onnx.ModelProto.FromString(data)
     except Exception as error:  # the decoder's own kind has no other base
         raise RefusedError(f"not an ONNX file, or damaged: {_first_line(error)}") from error
-    for tensor in _tensors(proto.graph):
-        _check_tensor(tensor)
+    _check_contained(proto)
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise RefusedError(f"not an ONNX file, or damaged: {_first_line(error)}") from error
-    if proto.functions:
-        raise RefusedError(f"functions of its own are not read, got {describe(proto.functions[0].name)}")
-    if proto.graph.sparse_initializer:
-        raise RefusedError("sparse constants are not read")
     return Content(proto.graph, {tensor.name: as_array(tensor) for tensor in proto.graph.initializer}, _opset(proto))
 
 
 def as_array(tensor: Any) -> Array:
-    """A tensor of the file as an array of its own."""
+    """A tensor of the file as an array, which may not be writable."""
     onnx = onnx_library()
     try:
         array: Array = onnx.numpy_helper.to_array(tensor)
@@ -74,17 +69,28 @@ def _tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _tensors(inner)
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+            yield from (sparse.values, sparse.indices)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
 
 
-def _check_tensor(tensor: Any) -> None:
-    """Parts in other files are refused before anything looks for them: a path in a file leads anywhere."""
-    if tensor.data_location or tensor.external_data:
-        raise RefusedError(f"constant {describe(tensor.name)} lies in another file, and only whole files are read")
+def _check_contained(proto: Any) -> None:
+    """All is in the file and in its one graph.
+
+    Parts in other files are refused before anything looks for them: a path in a file leads anywhere.
+    """
+    if proto.functions:
+        raise RefusedError(f"functions of its own are not read, got {describe(proto.functions[0].name)}")
+    if proto.training_info:
+        raise RefusedError("a training of its own is not read")
+    if proto.graph.sparse_initializer:
+        raise RefusedError("sparse constants are not read")
+    for tensor in _tensors(proto.graph):
+        if tensor.data_location or tensor.external_data:
+            raise RefusedError(f"constant {describe(tensor.name)} lies in another file, and only whole files are read")
 
 
 def _first_line(error: Exception) -> str:
