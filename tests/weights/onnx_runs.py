@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 
 from npseg import models
 from npseg.checks import Array
@@ -29,6 +28,8 @@ def run(path: Path, x: Array) -> Array:
 
 def assert_same_logits(model: Graph, path: Path, sizes: list[tuple[int, int]], **arguments) -> None:
     """Export, check, and compare on images of these sizes, in batches of one and of two."""
+    import onnx
+
     export_onnx(model, path, **arguments)
     onnx.checker.check_model(path, full_check=True)
     for number, size in enumerate(sizes):
