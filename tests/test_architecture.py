@@ -40,7 +40,7 @@ OPTIONAL = {
     "llvmlite": {"engines"},
     "safetensors": {"weights"},
     "torch": {"verify"},
-    "onnx": {"verify"},
+    "onnx": {"verify", "weights"},
     "mpi4py": {"training"},
     "threadpoolctl": {"training"},
 }
