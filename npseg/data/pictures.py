@@ -6,6 +6,7 @@ palette paints them, so every viewer shows the classes' colours.
 
 import os
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,9 @@ from PIL import Image, ImageOps
 from npseg import checks
 from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR, label_map, rgb_image
 from npseg.files import write_whole
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file is called. Pillow knows more, some of which it hands to other programs (PostScript)."""
 
 TOO_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 """Pillow's modes of more than 8 bits a channel: nobody says which of their values is white."""
@@ -32,18 +36,22 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     """The picture at `path`, closed at the end; whatever Pillow raises on broken bytes becomes a PictureError.
 
     Its decoders raise nearly anything (SyntaxError, struct.error, EOFError, ...), mostly without the file's name. The
-    operating system's own errors (missing, not permitted) name the file already and pass.
+    operating system's own errors (missing, not permitted) name the file already and pass. A file that claims more than
+    `PIL.Image.MAX_IMAGE_PIXELS` is refused before it is decoded; up to twice as many, Pillow would only warn.
     """
     try:
-        with Image.open(path) as picture:
-            yield picture
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what can be read all the same, such as damaged EXIF data
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as picture:
+                yield picture
     except PictureError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise PictureError(
-            f"{os.fspath(path)}: needs to be a whole picture in a format that Pillow reads: {error}"
+            f"{os.fspath(path)}: needs to be a whole picture in one of the formats {', '.join(FORMATS)}: {error}"
         ) from error
 
 
@@ -54,13 +62,14 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     as their EXIF orientation says; of an animation or a file of several pages the first picture is taken.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: a file in one of the formats `FORMATS`.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ValueError: not a picture, broken, or of more than 8 bits a channel in one channel (which value is white?).
+        ValueError: not a picture, broken, of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or of more than 8 bits a
+            channel in one channel (which value is white?).
         OSError: the file is missing or may not be read.
     """
     with _opened(path) as picture:

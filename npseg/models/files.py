@@ -5,23 +5,23 @@
     buffers/NAME       one array per buffer (running statistics)
     extra/NAME         arrays of the owner's, such as an optimiser's
 
-Reading executes nothing from the file (`allow_pickle=False`), so files from strangers are safe to open.
+Reading executes nothing from the file, and makes no room for more numbers than it has, so files from strangers are safe
+to open.
 """
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from npseg import checks
+from npseg import checks, npz
 from npseg.checks import Array
-from npseg.files import check_members, write_whole
+from npseg.files import write_whole
 from npseg.nn.graph import Graph
+from npseg.nn.layers import ParameterSpec
 
 FORMAT = "npseg model"
 VERSION = 1
@@ -78,36 +78,15 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
             of another shape or dtype than the network needs. The message names the file.
     """
     path = Path(path)
-    arrays = read_arrays(path)
+    arrays = npz.read(path)
     header = _read_header(path, arrays)
     try:
         model = Graph.from_description(header["graph"])
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{path}: no network can be built from its description: {error}") from error
-    _fill(path, model.parameters, arrays, "parameters")
-    _fill(path, model.buffers, arrays, "buffers")
+    model.parameters = _fitting(path, model.parameter_specs, model.dtype, arrays, "parameters")
+    model.buffers = _fitting(path, model.buffer_specs, model.dtype, arrays, "buffers")
     return model, _group(arrays, "extra"), header["metadata"]
-
-
-def read_arrays(path: Path) -> dict[str, Array]:
-    """All arrays of an .npz file by name."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive)
-            return {name.removesuffix(".npy"): _read_array(archive, name) for name in archive.namelist()}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: not an npseg model file, or cut short or damaged: {error}") from error
-    except (ValueError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error) as error:
-        raise ValueError(f"{path}: damaged: {error or type(error).__name__}") from error
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    """One array; the zip archive compares its checksum as the last byte is read."""
-    with archive.open(name) as member:
-        array: Array = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):
-            raise ValueError(f"{name} goes on after its array")
-        return array
 
 
 def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
@@ -115,7 +94,7 @@ def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(str(arrays["header"]))
         known, version = header["format"] == FORMAT, header["version"]
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{path}: not an npseg model file: it has no readable header") from error
     if not known:
         raise ValueError(f"{path}: not an npseg model file: its format is {header['format']!r}")
@@ -132,18 +111,20 @@ def _group(arrays: Mapping[str, Array], group: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _fill(path: Path, targets: Mapping[str, Array], arrays: Mapping[str, Array], group: str) -> None:
-    """Copy one group of stored arrays into the model's own, which tell the names, shapes and dtypes it needs."""
+def _fitting(
+    path: Path, specs: Mapping[str, ParameterSpec], dtype: np.dtype[Any], arrays: Mapping[str, Array], group: str
+) -> dict[str, Array]:
+    """One group of stored arrays, which have the names, shapes and dtype that the network needs, and its order."""
     stored = _group(arrays, group)
-    if missing := sorted(targets.keys() - stored.keys()):
+    if missing := sorted(specs.keys() - stored.keys()):
         raise ValueError(f"{path}: lacks the array {group}/{missing[0]}, which the network needs")
-    if unknown := sorted(stored.keys() - targets.keys()):
+    if unknown := sorted(stored.keys() - specs.keys()):
         raise ValueError(f"{path}: has the array {group}/{unknown[0]}, which the network does not have")
-    for name, target in targets.items():
+    for name, spec in specs.items():
         array = stored[name]
-        if array.shape != target.shape or array.dtype != target.dtype:
+        if array.shape != spec.shape or array.dtype != dtype:
             raise ValueError(
-                f"{path}: {group}/{name} must be {target.dtype} with shape {target.shape}, "
+                f"{path}: {group}/{name} must be {dtype} with shape {spec.shape}, "
                 f"got {array.dtype} with shape {array.shape}"
             )
-        target[...] = array
+    return {name: np.asarray(stored[name], order="C") for name in specs}

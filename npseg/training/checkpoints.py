@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npseg.checks import integer
+from npseg.checks import integer, number
 from npseg.models import files
 from npseg.nn.graph import Graph
 from npseg.training.optimisers import Optimiser, restore
@@ -83,6 +83,7 @@ def load(path: Path) -> TrainingState:
         optimiser = settings.make_optimiser()
         moments = {name.removeprefix("optimiser/"): np.array(array) for name, array in extra.items()}
         restore(optimiser, moments, model.parameters)
+        best_step, best_mean_iu = progress["best_step"], progress["best_mean_iu"]
         return TrainingState(
             model=model,
             optimiser=optimiser,
@@ -90,9 +91,9 @@ def load(path: Path) -> TrainingState:
             task=Task.from_description(metadata["task"]),
             samples=integer(progress["samples"], "samples", at_least=1),
             step=integer(metadata["step"], "step", at_least=0),
-            best_step=progress["best_step"],
-            best_mean_iu=progress["best_mean_iu"],
-            config=progress["config"],
+            best_step=None if best_step is None else integer(best_step, "best_step", at_least=0),
+            best_mean_iu=None if best_mean_iu is None else number(best_mean_iu, "best_mean_iu"),
+            config=dict(progress["config"]),
         )
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path}: no training can be resumed from it: {error}") from error

@@ -226,4 +226,6 @@ def _moment(state: dict[str, Array], moment: str, name: str, parameter: Array) -
     key = f"{moment}/{name}"
     if key not in state:
         state[key] = np.zeros_like(parameter)
+    checks.shape(state[key], f"the optimiser's {key}", parameter.shape, "the parameter's")
+    checks.same_dtype(parameter=parameter, moment=state[key])
     return state[key]

@@ -11,7 +11,8 @@ step, so nothing that the checkpoint lacks is remembered.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ from npseg.training import baselines, checkpoints, log
 from npseg.training.baselines import BaselineMetrics
 from npseg.training.batches import Batches
 from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
+from npseg.training.divergence import DivergedError
 from npseg.training.evaluation import Evaluation, beside_baselines, confusion
 from npseg.training.interruption import Interruption
-from npseg.training.loop import Record, training_step
+from npseg.training.loop import Record, check_usable, training_step
 from npseg.training.samples import cached, each
 from npseg.training.settings import Settings
 from npseg.training.task import Task
@@ -60,6 +62,7 @@ class Run:
             seed=state.settings.seed,
         )
         self._baselines: BaselineMetrics | None = None
+        self._saved_step = state.step
 
     @classmethod
     def start(
@@ -150,7 +153,8 @@ class Run:
             Whether the last step is done. After Ctrl-C, the step under way is finished and saved first.
 
         Raises:
-            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before.
+            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before. The message
+                names step, layer, a likely cause, and how to go on.
             KeyboardInterrupt: a second Ctrl-C; the newest checkpoint stays.
         """
         state, settings = self.state, self.state.settings
@@ -161,16 +165,30 @@ class Run:
             log.Log(self.folder / LOG) as records,
         ):
             while state.step < settings.steps and not interruption.requested:
-                record = training_step(state, self._batches)
+                with self._telling_how_to_go_on():
+                    record = training_step(state, self._batches)
                 if self._due(settings.validate_every):
                     record["val"] = self._validate()
                 records.append(record)
                 observe(record)
                 if "val" in record or self._due(settings.checkpoint_every) or interruption.requested:
                     records.sync()
+                    with self._telling_how_to_go_on():
+                        check_usable(state, self._batches)
                     self._save_checkpoint()
                     self._save_best()
         return state.step == settings.steps
+
+    @contextmanager
+    def _telling_how_to_go_on(self) -> Iterator[None]:
+        """If the training diverges, the error names the newest checkpoint."""
+        try:
+            yield
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}. {self.folder / CHECKPOINT} is good, of step {self._saved_step}: go on from there by "
+                f"npseg train --resume {self.folder} with a smaller --learning-rate"
+            ) from error
 
     def records(self) -> list[Record]:
         """The log: the record of each step so far."""
@@ -204,6 +222,7 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         checkpoints.save(self.state, self.folder / CHECKPOINT)
+        self._saved_step = self.state.step
 
     def _save_best(self) -> None:
         """Keep the network if its validation was the best.

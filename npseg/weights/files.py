@@ -13,10 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from npseg import checks, models
+from npseg import checks, models, npz
 from npseg.checks import Array
 from npseg.files import write_whole
-from npseg.models.files import read_arrays
 from npseg.nn import Graph
 from npseg.weights import pytorch, safetensors_files
 from npseg.weights.numbers import writable
@@ -82,7 +81,7 @@ def write_model(path: str | os.PathLike[str], model: Graph) -> None:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     """All arrays; of an npseg model those behind "parameters/" and "buffers/"."""
-    arrays = read_arrays(path)
+    arrays = npz.read(path)
     if arrays.get("header", np.empty(0)).dtype.kind != "U":
         return arrays
     groups = {name: name.partition("/") for name in arrays}
