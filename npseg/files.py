@@ -48,12 +48,12 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Errors of the system say which file they are about: of a full disk, it tells only that."""
+    """Errors of the system say which file they are about: of a full disk, it tells only that it is full."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
-            error.filename = os.fspath(path)
+        if error.errno is not None:
+            error.filename, error.filename2 = os.fspath(path), None
         raise
 
 
