@@ -6,6 +6,7 @@ palette paints them, so every viewer shows the classes' colours.
 
 import os
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ TOO_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 """Pillow's modes of more than 8 bits a channel: nobody says which of their values is white."""
 
 
+_one_at_a_time = threading.RLock()
+"""Which warnings are ignored is one choice for all threads of a process."""
+
+
 class PictureError(ValueError):
     """A file that does not hold the picture it should; the message names the file and what it needs to be."""
 
@@ -40,7 +45,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     `PIL.Image.MAX_IMAGE_PIXELS` is refused before it is decoded; up to twice as many, Pillow would only warn.
     """
     try:
-        with warnings.catch_warnings():
+        with _one_at_a_time, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what can be read all the same, such as damaged EXIF data
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:

@@ -4,6 +4,7 @@ Declared once, as in Caffe, where FCN was born; from the one description follow 
 shapes, coordinates, files. The walk back meets the layers in reverse and sums the gradients where a map branched.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -36,6 +37,9 @@ Watch = Callable[[str, Array], object]
 
 IMAGE = "image"
 """The name of the graph's input."""
+
+_initialising = threading.RLock()
+"""Threads that ask for a network's parameters at once get the same ones."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,8 @@ class Graph:
         self.frozen = frozenset(frozen)
         self.seed = checks.integer(seed, "seed", at_least=0)
         self.dtype = checks.float_dtype(dtype, "dtype")
+        self._parameters: dict[str, Array] | None = None
+        self._buffers: dict[str, Array] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -169,15 +175,35 @@ class Graph:
         """The same of every running statistic."""
         return {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.buffer_specs().items()}
 
-    @cached_property
+    @property
     def parameters(self) -> dict[str, Array]:
         """Every learned array by name, initialised when first asked for."""
-        return self._initialised(self.parameter_specs)
+        if self._parameters is None:
+            with _initialising:
+                self._parameters = self._parameters or self._initialised(self.parameter_specs)
+        return self._parameters
 
-    @cached_property
+    @property
     def buffers(self) -> dict[str, Array]:
         """Every running statistic by name."""
-        return self._initialised(self.buffer_specs)
+        if self._buffers is None:
+            with _initialising:
+                self._buffers = self._buffers or self._initialised(self.buffer_specs)
+        return self._buffers
+
+    def fill(self, parameters: dict[str, Array], buffers: dict[str, Array]) -> None:
+        """Take these arrays, of the shapes that the specs tell, instead of initialising one's own.
+
+        Raises:
+            ValueError: a name, shape or dtype is not what the network needs.
+        """
+        for arrays, specs in ((parameters, self.parameter_specs), (buffers, self.buffer_specs)):
+            if list(arrays) != list(specs):
+                raise ValueError(f"the arrays must be {list(specs)}, got {list(arrays)}")
+            for name, array in arrays.items():
+                checks.shape(array, name, specs[name].shape)
+                checks.same_dtype(network=np.empty(0, self.dtype), array=array)
+        self._parameters, self._buffers = parameters, buffers
 
     @property
     def trainable(self) -> frozenset[str]:
