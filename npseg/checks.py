@@ -16,6 +16,12 @@ Array = NDArray[Any]
 BYTES_LIMIT = 64 * 2**30
 """The largest result or temporary that an operation will allocate."""
 
+FLOAT_NAMES = (
+    *("float32", "float64", "single", "double", "float", "f", "d"),
+    *(f"{order}f{size}" for order in ("", "<", ">", "=") for size in (4, 8)),
+)
+"""What the two dtypes may be called."""
+
 LARGEST_INTEGER = 2**63 - 1
 """The largest size or index: what an int64 can hold."""
 
@@ -138,6 +144,8 @@ def indices(value: Any, name: str, axes: str) -> Array:
 
 def float_dtype(value: Any, name: str) -> np.dtype[Any]:
     """float32 or float64, however it is spelled."""
+    if isinstance(value, (str, bytes)) and value not in FLOAT_NAMES:  # some letters NumPy knows only with a warning
+        raise TypeError(f"{name} must be float32 or float64, got {describe(value)}")
     try:
         dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
     except TypeError as error:

@@ -170,9 +170,12 @@ def class_colors(colors: Any) -> NDArray[np.uint8]:
 
 def _palette(colors: NDArray[np.uint8], void_color: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The colours of all 256 ids, (256, 3)."""
+    void = checks.array(np.array(void_color) if isinstance(void_color, (tuple, list)) else void_color, "void_color")
+    if void.shape != (3,) or void.dtype.kind not in "iu" or void.min() < 0 or void.max() > 255:
+        raise ValueError(f"void_color must be three whole numbers 0 ... 255, got {checks.describe(void_color)}")
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colors)] = colors
-    palette[IGNORE_INDEX] = void_color
+    palette[IGNORE_INDEX] = void
     return palette
 
 

@@ -228,6 +228,7 @@ class Shapes:
         self.seed = checks.integer(seed, "seed", at_least=0)
         self.split = checks.choice(split, "split", ("train", "val"))
         self.image_size = checks.size(image_size, "image_size", at_least=SMALLEST_IMAGE)
+        checks.fits_memory((*self.image_size, 3), 4, "image_size", "a scene's colours")
 
     def __len__(self) -> int:
         """The number of scenes."""

@@ -5,7 +5,7 @@ shapes, coordinates, files. The walk back meets the layers in reverse and sums t
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -139,6 +139,8 @@ class Graph:
             raise TypeError(f"nodes must be a list or tuple of Node, got {checks.describe(nodes)}")
         self.nodes = tuple(nodes)
         self.input_channels = checks.integer(input_channels, "input_channels", at_least=1)
+        if not isinstance(frozen, (Sequence, Set)) or not all(isinstance(name, str) for name in frozen):
+            raise TypeError(f"frozen must be names of parameters, got {checks.describe(frozen)}")
         self.frozen = frozenset(frozen)
         self.seed = checks.integer(seed, "seed", at_least=0)
         self.dtype = checks.float_dtype(dtype, "dtype")
@@ -225,9 +227,9 @@ class Graph:
             ValueError: there is none.
         """
         for node in self.nodes:
-            if node.name == name:
+            if isinstance(name, str) and node.name == name:
                 return node
-        raise ValueError(f"name must be one of {[node.name for node in self.nodes]}, got {name!r}")
+        raise ValueError(f"name must be one of {[node.name for node in self.nodes]}, got {checks.describe(name)}")
 
     def shapes(self, input_size: Size) -> dict[str, Shape]:
         """(C, H, W) of every map for an image of this size, without computing anything."""

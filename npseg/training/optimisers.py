@@ -75,9 +75,11 @@ class SGD:
         Raises:
             ValueError, TypeError: a gradient without a parameter, or of another shape or dtype.
         """
+        rate = checks.number(rate, "rate", at_least=0.0)
         own = own_form("sgd_update")
         diverged = []
         for name, gradient in gradients.items():
+            gradient = checks.array(gradient, f"the gradient of {name}")
             parameter = _parameter_of(parameters, name, gradient)
             velocity = _moment(self.state, "velocity", name, parameter)
             bias = _is_bias(name)
@@ -145,6 +147,7 @@ class Adam:
     @np.errstate(over="ignore", invalid="ignore")
     def update(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], rate: float) -> list[str]:
         """Move each parameter that has a gradient, in place; arguments, result and errors as in `SGD.update`."""
+        rate = checks.number(rate, "rate", at_least=0.0)
         self.state["updates"] += 1
         updates = int(self.state["updates"])
         root = math.sqrt(1 - self.beta2**updates)  # both corrections, drawn out of the arrays
@@ -157,6 +160,7 @@ class Adam:
         own = own_form("adam_update")
         diverged = []
         for name, gradient in gradients.items():
+            gradient = checks.array(gradient, f"the gradient of {name}")
             parameter = _parameter_of(parameters, name, gradient)
             first = _moment(self.state, "first_moment", name, parameter)
             second = _moment(self.state, "second_moment", name, parameter)

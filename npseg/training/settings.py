@@ -90,6 +90,8 @@ class Settings:
         if self.scale is not None:
             if not checks.is_pair(self.scale):
                 raise TypeError(f"scale must be two numbers or None, got {checks.describe(self.scale)}")
+            for factor in self.scale:
+                checks.number(factor, "scale")
             RandomScale(*self.scale)
         if self.crop is not None:
             checks.size(self.crop, "crop")

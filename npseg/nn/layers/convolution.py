@@ -16,7 +16,7 @@ from npseg.nn.layers.layer import (
     Shape,
     Wanted,
     axes_of_any_size,
-    check_channels,
+    check_weight,
     pair,
     size_of,
     weight_and_bias,
@@ -39,7 +39,7 @@ class Conv2d(Layer):
 
     def __post_init__(self) -> None:
         """Check what the parameters' shapes follow from."""
-        check_channels(self.in_channels, self.out_channels, self.groups)
+        check_weight(self.in_channels, self.out_channels, self.kernel_size, self.groups)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_out, C_in // groups, K_h, K_w) and the bias (C_out,)."""
@@ -127,7 +127,7 @@ class ConvTranspose2d(Layer):
 
     def __post_init__(self) -> None:
         """Check what the parameters' shapes follow from."""
-        check_channels(self.in_channels, self.out_channels, self.groups)
+        check_weight(self.in_channels, self.out_channels, self.kernel_size, self.groups)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_in, C_out // groups, K_h, K_w) and the bias (C_out,)."""

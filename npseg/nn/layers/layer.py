@@ -112,8 +112,9 @@ def size_of(shape: Shape) -> Size:
     return shape[1], shape[2]
 
 
-def check_channels(in_channels: Any, out_channels: Any, groups: Any) -> None:
+def check_weight(in_channels: Any, out_channels: Any, kernel_size: Any, groups: Any) -> None:
     """What a convolution's weight is made of; the operation checks how its windows lie."""
+    checks.pair(kernel_size, "kernel_size", at_least=1)
     for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
         checks.integer(value, name, at_least=1)
     if in_channels % groups or out_channels % groups:
