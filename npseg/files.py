@@ -31,7 +31,7 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], object
         OSError: the folder is missing, full or not writable; an older file at `path` is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
     with naming(path):
         file = open(temporary, "xb")  # noqa: SIM115 - before `try`: what could not be made must not be removed
         try:
