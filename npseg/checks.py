@@ -4,8 +4,10 @@ Every check takes the argument's name, so that the error can say what was wrong,
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,15 @@ def choice(value: Any, name: str, choices: Sequence[str]) -> str:
     if value not in choices:
         raise ValueError(f"{name} must be one of {tuple(choices)}, got {value!r}")
     return value
+
+
+def path(value: Any, name: str) -> Path:
+    """Where a file or folder is, as text or as a path."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{name} must be the path of a file or folder, got {describe(value)}")
+    if "\0" in os.fspath(value):
+        raise ValueError(f"{name} must be a path without zero bytes, got {describe(value)}")
+    return Path(value)
 
 
 def array(value: Any, name: str) -> Array:

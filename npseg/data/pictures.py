@@ -37,7 +37,7 @@ class PictureError(ValueError):
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[Image.Image]:
     """The picture at `path`, closed at the end; whatever Pillow raises on broken bytes becomes a PictureError.
 
     Its decoders raise nearly anything (SyntaxError, struct.error, EOFError, ...), mostly without the file's name. The
@@ -56,7 +56,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise PictureError(
-            f"{os.fspath(path)}: needs to be a whole picture in one of the formats {', '.join(FORMATS)}: {error}"
+            f"{path}: needs to be a whole picture in one of the formats {', '.join(FORMATS)}: {error}"
         ) from error
 
 
@@ -77,10 +77,11 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
             channel in one channel (which value is white?).
         OSError: the file is missing or may not be read.
     """
+    path = checks.path(path, "path")
     with _opened(path) as picture:
         if picture.mode in TOO_DEEP:
             raise PictureError(
-                f"{os.fspath(path)}: needs 8 bits a channel, got Pillow's mode {picture.mode!r}: "
+                f"{path}: needs 8 bits a channel, got Pillow's mode {picture.mode!r}: "
                 "scale it to 0 ... 255 first, so that it is clear which value is white"
             )
         upright = ImageOps.exif_transpose(picture)
@@ -104,8 +105,9 @@ def read_label_map(path: str | os.PathLike[str], classes: int) -> NDArray[np.uin
         ValueError: not a PNG, broken, of another kind (colours instead of ids, 16 bits), or with another value.
         OSError: the file is missing or may not be read.
     """
+    path, classes = checks.path(path, "path"), checks.integer(classes, "classes", at_least=1)
     with _opened(path) as picture:
-        needs = f"{os.fspath(path)}: label maps need to be palette or 8-bit grey PNGs whose bytes are class ids"
+        needs = f"{path}: label maps need to be palette or 8-bit grey PNGs whose bytes are class ids"
         if picture.format != "PNG":
             raise PictureError(f"{needs}, got a picture in the format {picture.format}")
         if picture.mode not in ("P", "L"):
@@ -116,10 +118,10 @@ def read_label_map(path: str | os.PathLike[str], classes: int) -> NDArray[np.uin
     try:
         return label_map(labels, "labels", classes)
     except ValueError as error:
-        raise PictureError(f"{os.fspath(path)}: {error}") from error
+        raise PictureError(f"{path}: {error}") from error
 
 
-def _png_bit_depth(path: str | os.PathLike[str]) -> int:
+def _png_bit_depth(path: Path) -> int:
     """The bits of one sample in the PNG file (Pillow does not tell): byte 24, after signature, width and height."""
     with open(path, "rb") as file:
         return int(struct.unpack("24xB", file.read(25))[0])
@@ -127,7 +129,7 @@ def _png_bit_depth(path: str | os.PathLike[str]) -> int:
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
     """Write an image (H, W, 3) of uint8 as a PNG, whole or not at all."""
-    _write_png(path, Image.fromarray(rgb_image(image, "image")))
+    _write_png(checks.path(path, "path"), Image.fromarray(rgb_image(image, "image")))
 
 
 def write_label_map(
@@ -150,11 +152,11 @@ def write_label_map(
     """
     picture = Image.fromarray(label_map(labels, "labels", len(class_colors(colors))))
     picture.putpalette(_palette(colors, void_color).tobytes())
-    _write_png(path, picture)
+    _write_png(checks.path(path, "path"), picture)
 
 
-def _write_png(path: str | os.PathLike[str], picture: Image.Image) -> None:
-    write_whole(Path(path), lambda file: picture.save(file, format="PNG"))
+def _write_png(path: Path, picture: Image.Image) -> None:
+    write_whole(path, lambda file: picture.save(file, format="PNG"))
 
 
 def class_colors(colors: Any) -> NDArray[np.uint8]:

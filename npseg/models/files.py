@@ -45,6 +45,9 @@ def save(
         OSError: the folder is missing, full or not writable; an older file is untouched.
         TypeError, ValueError: metadata that JSON cannot hold, or an extra that is no array of numbers or text.
     """
+    path = checks.path(path, "path")
+    if not isinstance(model, Graph):
+        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
     header = {"format": FORMAT, "version": VERSION, "graph": model.describe(), "metadata": dict(metadata or {})}
     arrays = {"header": np.array(json.dumps(header, allow_nan=False))}
     arrays |= {f"parameters/{name}": array for name, array in model.parameters.items()}
@@ -77,7 +80,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
         ValueError: anything wrong inside the file: cut short, damaged, of another kind or version, an array missing,
             of another shape or dtype than the network needs. The message names the file.
     """
-    path = Path(path)
+    path = checks.path(path, "path")
     arrays = npz.read(path)
     header = _read_header(path, arrays)
     try:

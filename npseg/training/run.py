@@ -13,11 +13,11 @@ step, so nothing that the checkpoint lacks is remembered.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from npseg import buffers, use_engine
+from npseg import buffers, checks, use_engine
 from npseg.data import Compose, Dataset, RandomCrop, RandomHorizontalFlip, RandomScale, Transform
 from npseg.engines import choose
 from npseg.files import write_whole
@@ -88,6 +88,10 @@ class Run:
             ValueError: there are files in the folder, the number of class weights is not that of the classes, or a
                 picture cannot be used.
         """
+        folder = checks.path(folder, "folder")
+        for name, value, kind in (("model", model, Graph), ("settings", settings, Settings)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {checks.describe(value)}")
         weights, classes = settings.class_weights, training.classes
         if weights is not None and len(weights) != len(classes):
             raise ValueError(f"class_weights must be one number per class, {len(classes)}, got {len(weights)}")
@@ -124,6 +128,9 @@ class Run:
             ValueError: a file of the run is damaged, its data has changed, it has already come further than `steps`,
                 or its engine is not on this machine.
         """
+        folder = checks.path(folder, "folder")
+        if unknown := sorted(changes.keys() - {field.name for field in fields(Settings)}):
+            raise TypeError(f"changes must be settings, got {unknown}")
         if not (folder / CHECKPOINT).exists():
             raise FileNotFoundError(f"{folder}: no run to resume, there is no {CHECKPOINT}")
         _remove_unfinished_files(folder)

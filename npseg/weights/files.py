@@ -38,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
         ValueError: another ending, a damaged file, or a pickle that wants something run; the message names the file.
         ImportError: .safetensors without the library.
     """
-    path = Path(path)
+    path = checks.path(path, "path")
     read_file, _ = FORMATS[_ending(path)]
     try:
         arrays: dict[str, Array] = read_file(path)
@@ -59,7 +59,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
         TypeError, ValueError: another ending, or arrays of another kind.
         ImportError: .safetensors without the library.
     """
-    path = Path(path)
+    path = checks.path(path, "path")
     _, write_file = FORMATS[_ending(path)]
     checked = writable(arrays)
     write_whole(path, lambda file: write_file(file, checked))
@@ -73,7 +73,7 @@ def write_model(path: str | os.PathLike[str], model: Graph) -> None:
     """
     if not isinstance(model, Graph):
         raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
-    if _ending(Path(path)) == NATIVE:
+    if _ending(checks.path(path, "path")) == NATIVE:
         models.save(model, path)
     else:
         write(path, model.parameters | model.buffers)

@@ -9,10 +9,13 @@ import re
 
 import numpy as np
 import pytest
-from functions import HOSTILE, every_function
+from functions import COLORS, HOSTILE, IMAGE, LABELS, every_function, network
 
 import npseg
-from npseg import ops
+from npseg import data, models, ops, weights
+from npseg.training import checkpoints
+from npseg.training.run import Run
+from npseg.training.settings import Settings
 
 FUNCTIONS = every_function()
 GIANTS = [name for name in HOSTILE if "giant" in name]
@@ -84,3 +87,53 @@ def test_column_limits_are_numbers_of_bytes():
         with pytest.raises((TypeError, ValueError), match="bytes must be"):
             npseg.set_column_limit(value)
     assert npseg.get_column_limit() == before
+
+
+def file_functions():
+    """(function of a path, what the path is called) by name."""
+    model, image = network(), IMAGE
+    splits = [data.Shapes(2, split=split, image_size=(16, 16)) for split in ("train", "val")]
+    chosen = Settings(steps=1, engine="im2col")
+    return {
+        "models.load": (models.load, "path"),
+        "models.save": (lambda path: models.save(model, path), "path"),
+        "weights.read": (weights.read, "path"),
+        "weights.write": (lambda path: weights.write(path, {"a": np.ones(3)}), "path"),
+        "weights.write_model": (lambda path: weights.write_model(path, model), "path"),
+        "weights.convert": (lambda path: weights.convert(path, "target.npz", "torchvision-vgg16"), "source"),
+        "data.read_image": (data.read_image, "path"),
+        "data.read_label_map": (lambda path: data.read_label_map(path, 3), "path"),
+        "data.write_image": (lambda path: data.write_image(path, image), "path"),
+        "data.write_label_map": (lambda path: data.write_label_map(path, LABELS, COLORS), "path"),
+        "data.ImageFolder": (data.ImageFolder, "root"),
+        "checkpoints.load": (checkpoints.load, "path"),
+        "Run.start": (lambda path: Run.start(path, model, *splits, chosen), "folder"),
+        "Run.resume": (Run.resume, "folder"),
+    }
+
+
+FILE_FUNCTIONS = file_functions()
+
+
+@pytest.mark.parametrize("name", FILE_FUNCTIONS)
+def test_paths_are_paths(tmp_path, monkeypatch, name):
+    """What is no path is refused by name, and what is none that can be used is an error of the system."""
+    monkeypatch.chdir(tmp_path)
+    function, argument = FILE_FUNCTIONS[name]
+    for value in [*(value for value in HOSTILE.values() if not isinstance(value, str)), "zero\0byte"]:
+        with pytest.raises((TypeError, ValueError), match=rf"^{argument} must be (the|a) path"):
+            function(value)
+    with pytest.raises((OSError, ValueError), match="n" * 3000):
+        function("n" * 3000 + ".npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("argument", ["model", "settings"])
+def test_a_run_needs_a_network_and_settings(tmp_path, argument):
+    splits = [data.Shapes(2, split=split, image_size=(16, 16)) for split in ("train", "val")]
+    arguments = {"model": network(), "settings": Settings(steps=1), argument: None}
+    with pytest.raises(TypeError, match=f"{argument} must be a "):
+        Run.start(tmp_path / "run", arguments["model"], *splits, arguments["settings"])
+    with pytest.raises(TypeError, match=r"changes must be settings, got \['rate'\]"):
+        Run.resume(tmp_path / "run", rate=3)
+    assert not (tmp_path / "run").exists()

@@ -3,6 +3,7 @@
 import inspect
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,26 @@ def test_images_of_one_pixel_and_batches_of_none(operation):
             assert (other is None) == (found[0] is None)
             for a, b in zip(other or (), found[0] or (), strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("stride", [2**40, (1, 10**7), (10**7, 2), (12, 9), (11, 10)])
+@pytest.mark.parametrize("engine", engines())
+def test_a_stride_beyond_the_image_costs_no_memory(engine, stride, groups):
+    """Of such a stride there is one output; the padded image is 11 x 9."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.integers(-3, 4, (2, 3, 9, 7)) + 0.0, rng.integers(-3, 4, (6, 3 // groups, 3, 2)) + 0.0
+    arguments = {"padding": 1, "groups": groups, "engine": engine}
+    ops.conv2d(x, weight, stride=1, **arguments)  # compiles
+    every = ops.conv2d(x, weight, stride=1, **arguments)
+    tracemalloc.start()
+    y = ops.conv2d(x, weight, stride=stride, **arguments)
+    gradients = ops.conv2d_backward(y, x, weight, stride=stride, **arguments)
+    assert tracemalloc.get_traced_memory()[1] < 5 * 10**7
+    tracemalloc.stop()
+    rows, columns = (stride, stride) if isinstance(stride, int) else stride
+    np.testing.assert_array_equal(y, every[:, :, ::rows, ::columns])
+    grad = np.zeros_like(every)
+    grad[:, :, ::rows, ::columns] = y
+    for ours, theirs in zip(gradients, ops.conv2d_backward(grad, x, weight, **arguments), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
