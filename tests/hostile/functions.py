@@ -88,7 +88,18 @@ def of_matrices():
         "bed_of_nails_unpool2d_matrix": {**pool, "scale": 2},
         "resize_bilinear_matrix": {**pool, "output_size": (3, 7), "align_corners": False},
     }  # fmt: skip
-    return {f"matrices.{name}": (getattr(matrices, name), arguments) for name, arguments in calls.items()}
+    entries = {
+        "data": np.ones(2), "indices": np.array([0, 2]), "indptr": np.array([0, 1, 2]), "shape": (2, 3)
+    }  # fmt: skip
+
+    def multiply(x):
+        return matrices.SparseMatrix(**entries) @ x
+
+    return {
+        **{f"matrices.{name}": (getattr(matrices, name), arguments) for name, arguments in calls.items()},
+        "matrices.SparseMatrix": (matrices.SparseMatrix, entries),
+        "matrices.SparseMatrix.__matmul__": (multiply, {"x": np.ones(3)}),
+    }
 
 
 def of_geometry():
