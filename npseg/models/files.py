@@ -87,8 +87,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
         model = Graph.from_description(header["graph"])
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{path}: no network can be built from its description: {error}") from error
-    parameters = _fitting(path, model.parameter_specs, model.dtype, arrays, "parameters")
-    model.fill(parameters, _fitting(path, model.buffer_specs, model.dtype, arrays, "buffers"))
+    model.parameters = _fitting(path, model.parameter_specs, model.dtype, arrays, "parameters")
+    model.buffers = _fitting(path, model.buffer_specs, model.dtype, arrays, "buffers")
     return model, _group(arrays, "extra"), header["metadata"]
 
 

@@ -144,8 +144,6 @@ class Graph:
         self.frozen = frozenset(frozen)
         self.seed = checks.integer(seed, "seed", at_least=0)
         self.dtype = checks.float_dtype(dtype, "dtype")
-        self._parameters: dict[str, Array] | None = None
-        self._buffers: dict[str, Array] | None = None
         self._check()
 
     def _check(self) -> None:
@@ -177,35 +175,23 @@ class Graph:
         """The same of every running statistic."""
         return {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.buffer_specs().items()}
 
-    @property
+    @cached_property
     def parameters(self) -> dict[str, Array]:
         """Every learned array by name, initialised when first asked for."""
-        if self._parameters is None:
-            with _initialising:
-                self._parameters = self._parameters or self._initialised(self.parameter_specs)
-        return self._parameters
+        return self._made_once("parameters", self.parameter_specs)
 
-    @property
+    @cached_property
     def buffers(self) -> dict[str, Array]:
         """Every running statistic by name."""
-        if self._buffers is None:
-            with _initialising:
-                self._buffers = self._buffers or self._initialised(self.buffer_specs)
-        return self._buffers
+        return self._made_once("buffers", self.buffer_specs)
 
-    def fill(self, parameters: dict[str, Array], buffers: dict[str, Array]) -> None:
-        """Take these arrays, of the shapes that the specs tell, instead of initialising one's own.
-
-        Raises:
-            ValueError: a name, shape or dtype is not what the network needs.
-        """
-        for arrays, specs in ((parameters, self.parameter_specs), (buffers, self.buffer_specs)):
-            if list(arrays) != list(specs):
-                raise ValueError(f"the arrays must be {list(specs)}, got {list(arrays)}")
-            for name, array in arrays.items():
-                checks.shape(array, name, specs[name].shape)
-                checks.same_dtype(network=np.empty(0, self.dtype), array=array)
-        self._parameters, self._buffers = parameters, buffers
+    def _made_once(self, name: str, specs: Mapping[str, ParameterSpec]) -> dict[str, Array]:
+        """Arrays kept under a name, and the same ones for all threads: `cached_property` alone does not see to that."""
+        with _initialising:
+            if name not in vars(self):
+                vars(self)[name] = self._initialised(specs)
+            made: dict[str, Array] = vars(self)[name]
+            return made
 
     @property
     def trainable(self) -> frozenset[str]:
