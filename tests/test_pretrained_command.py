@@ -8,6 +8,7 @@ from test_cli import error_of, write_folder
 
 from npseg import cli, flags, weights
 from npseg.cli import networks
+from npseg.cli.training import with_defaults
 from npseg.data import Normalise, read_image
 from npseg.models import BACKBONES, encoder, files
 from npseg.training import checkpoints
@@ -121,13 +122,19 @@ def test_from_scratch_images_are_normalised_by_the_data(tmp_path, folder):
     assert not any(getattr(node.layer, "fixed", False) for node in model.nodes)
 
 
+def built(classes, **given):
+    """The network of these flags and the defaults of the others."""
+    model, _ = networks.build(classes, networks.describe(with_defaults(given), given), seed=0)
+    return model
+
+
 @pytest.mark.parametrize("ending", [".npz", ".pth", ".safetensors"])
 def test_a_network_starts_from_a_file_of_any_format(tmp_path, run, ending, capsys):
     if ending == ".safetensors":
         pytest.importorskip("safetensors")
     source = tmp_path / f"source{ending}"
     weights.write_model(source, files.load(run / "checkpoint.npz"))
-    model = networks.build(3, networks.describe({"backbone": NAME, "stride": 16, "init_from": str(source)}), seed=0)
+    model = built("abc", backbone=NAME, stride=16, init_from=str(source))
     arrays = weights.read(source)
     assert set(model.parameters | model.buffers) == set(arrays)
     for name, value in (model.parameters | model.buffers).items():
@@ -136,7 +143,7 @@ def test_a_network_starts_from_a_file_of_any_format(tmp_path, run, ending, capsy
 
 
 def test_what_the_file_lacks_stays_new(run, capsys):
-    model = networks.build(5, networks.describe({"backbone": NAME, "stride": 8, "init_from": str(run)}), seed=0)
+    model = built("abcde", backbone=NAME, stride=8, init_from=str(run))
     assert capsys.readouterr().out.startswith("best.npz: ")
     assert not model.parameters["score_fr.weight"].any()
     np.testing.assert_array_equal(model.parameters["conv1.weight"], weights.read(run / "best.npz")["conv1.weight"])

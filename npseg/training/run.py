@@ -11,12 +11,13 @@ step, so nothing that the checkpoint lacks is remembered.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from npseg import buffers, use_engine
+from npseg import buffers, checks, use_engine
 from npseg.data import (
     Compose,
     Dataset,
@@ -35,9 +36,10 @@ from npseg.training import baselines, checkpoints, log
 from npseg.training.baselines import BaselineMetrics
 from npseg.training.batches import Batches
 from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
+from npseg.training.divergence import DivergedError
 from npseg.training.evaluation import Evaluation, beside_baselines, confusion
 from npseg.training.interruption import Interruption
-from npseg.training.loop import Record, rate_scales, training_step
+from npseg.training.loop import Record, check_usable, rate_scales, training_step
 from npseg.training.samples import cached, each
 from npseg.training.settings import Settings
 from npseg.training.task import Task
@@ -70,6 +72,7 @@ class Run:
             seed=state.settings.seed,
         )
         self._baselines: BaselineMetrics | None = None
+        self._saved_step = state.step
 
     @classmethod
     def start(
@@ -97,6 +100,10 @@ class Run:
             ValueError: there are files in the folder, the number of class weights is not that of the classes, a
                 backbone shall have a rate of its own where there is none, or a picture cannot be used.
         """
+        folder = checks.path(folder, "folder")
+        for name, value, kind in (("model", model, Graph), ("settings", settings, Settings)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {checks.describe(value)}")
         weights, classes = settings.class_weights, training.classes
         if weights is not None and len(weights) != len(classes):
             raise ValueError(f"class_weights must be one number per class, {len(classes)}, got {len(weights)}")
@@ -134,6 +141,9 @@ class Run:
             ValueError: a file of the run is damaged, its data has changed, it has already come further than `steps`,
                 or its engine is not on this machine.
         """
+        folder = checks.path(folder, "folder")
+        if unknown := sorted(changes.keys() - {field.name for field in fields(Settings)}):
+            raise TypeError(f"changes must be settings, got {unknown}")
         if not (folder / CHECKPOINT).exists():
             raise FileNotFoundError(f"{folder}: no run to resume, there is no {CHECKPOINT}")
         _remove_unfinished_files(folder)
@@ -163,7 +173,8 @@ class Run:
             Whether the last step is done. After Ctrl-C, the step under way is finished and saved first.
 
         Raises:
-            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before.
+            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before. The message
+                names step, layer, a likely cause, and how to go on.
             KeyboardInterrupt: a second Ctrl-C; the newest checkpoint stays.
         """
         state, settings = self.state, self.state.settings
@@ -174,16 +185,30 @@ class Run:
             log.Log(self.folder / LOG) as records,
         ):
             while state.step < settings.steps and not interruption.requested:
-                record = training_step(state, self._batches)
+                with self._telling_how_to_go_on():
+                    record = training_step(state, self._batches)
                 if self._due(settings.validate_every):
                     record["val"] = self._validate()
                 records.append(record)
                 observe(record)
                 if "val" in record or self._due(settings.checkpoint_every) or interruption.requested:
                     records.sync()
+                    with self._telling_how_to_go_on():
+                        check_usable(state, self._batches)
                     self._save_checkpoint()
                     self._save_best()
         return state.step == settings.steps
+
+    @contextmanager
+    def _telling_how_to_go_on(self) -> Iterator[None]:
+        """If the training diverges, the error names the newest checkpoint."""
+        try:
+            yield
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}. {self.folder / CHECKPOINT} is good, of step {self._saved_step}: go on from there by "
+                f"npseg train --resume {self.folder} with a smaller --learning-rate"
+            ) from error
 
     def records(self) -> list[Record]:
         """The log: the record of each step so far."""
@@ -217,6 +242,7 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         checkpoints.save(self.state, self.folder / CHECKPOINT)
+        self._saved_step = self.state.step
 
     def _save_best(self) -> None:
         """Keep the network if its validation was the best.
