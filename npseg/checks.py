@@ -4,8 +4,10 @@ Every check takes the argument's name, so that the error can say what was wrong,
 """
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,12 @@ Array = NDArray[Any]
 
 BYTES_LIMIT = 64 * 2**30
 """The largest result or temporary that an operation will allocate."""
+
+FLOAT_NAMES = (
+    *("float32", "float64", "single", "double", "float", "f", "d"),
+    *(f"{order}f{size}" for order in ("", "<", ">", "=") for size in (4, 8)),
+)
+"""What the two dtypes may be called."""
 
 LARGEST_INTEGER = 2**63 - 1
 """The largest size or index: what an int64 can hold."""
@@ -90,6 +98,15 @@ def choice(value: Any, name: str, choices: Sequence[str]) -> str:
     return value
 
 
+def path(value: Any, name: str) -> Path:
+    """Where a file or folder is, as text or as a path."""
+    if not isinstance(value, (str, os.PathLike)) or not isinstance(os.fspath(value), str):
+        raise TypeError(f"{name} must be the path of a file or folder, got {describe(value)}")
+    if "\0" in os.fspath(value):
+        raise ValueError(f"{name} must be a path without zero bytes, got {describe(value)}")
+    return Path(value)
+
+
 def array(value: Any, name: str) -> Array:
     """A `numpy.ndarray` in native byte order. A mask would be lost without a word, so masked arrays are refused."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
@@ -138,6 +155,8 @@ def indices(value: Any, name: str, axes: str) -> Array:
 
 def float_dtype(value: Any, name: str) -> np.dtype[Any]:
     """float32 or float64, however it is spelled."""
+    if isinstance(value, (str, bytes)) and value not in FLOAT_NAMES:  # some letters NumPy knows only with a warning
+        raise TypeError(f"{name} must be float32 or float64, got {describe(value)}")
     try:
         dtype: np.dtype[Any] = np.dtype(value).newbyteorder("=")
     except TypeError as error:

@@ -243,6 +243,7 @@ def convolution_window(
     `argument` is what the caller's user knows the kernel by.
     """
     axes = _unpadded_axes(kernel_size, stride, dilation)
+    input_size = checks.size(input_size, "input_size")
     sides = parse_padding(padding)
     if isinstance(sides, str):
         sides = _same_padding(axes[0], input_size[0]), _same_padding(axes[1], input_size[1])
@@ -283,6 +284,7 @@ def pooling_window(
     """The window of a pool, twice: with the padding asked for, and with ceil mode's overhang added to it."""
     stride = kernel_size if stride is None else stride
     ceil_mode = checks.flag(ceil_mode, "ceil_mode")
+    input_size = checks.size(input_size, "input_size")
     sides = parse_padding(padding)
     if not ceil_mode or isinstance(sides, str):
         window = convolution_window(kernel_size, input_size, stride=stride, padding=padding, dilation=dilation)
@@ -316,6 +318,7 @@ def transposed_window(
     """The window of the convolution that a transposed convolution of `input_size` maps is the transpose of."""
     unpadded = _unpadded_axes(kernel_size, stride, dilation)
     extras = checks.pair(output_padding, "output_padding", at_least=0)
+    input_size = checks.size(input_size, "input_size")
     sides = parse_padding(padding)
     if sides == "same" and any(extras):
         raise ValueError(f'output_padding must be 0 with padding="same", got {output_padding}')

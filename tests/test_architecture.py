@@ -11,7 +11,7 @@ import npseg
 ROOT = Path(npseg.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
-LEAVES = {"buffers", "checks", "files", "randomness"}
+LEAVES = {"buffers", "checks", "files", "npz", "randomness"}
 CHAIN = ["geometry", "matrices", "engines", "ops", "nn", "models"]
 # `import npseg` itself only re-exports the choice of an engine.
 OPERATIONS = {"geometry", "matrices", "engines", "ops", "npseg"}

@@ -369,8 +369,9 @@ def test_a_loss_out_of_range_is_one_line(tmp_path, folder, capsys):
     assert cli.main(["train", "--data", str(folder), "--output", str(output), *flags]) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("npseg train: step ")
-    assert last.endswith("try a lower learning rate")
-    assert checkpoints.load(output / "checkpoint.npz").step == len(losses(output)) < 9
+    assert "is too high" in last
+    assert last.endswith("with a smaller --learning-rate")
+    assert checkpoints.load(output / "checkpoint.npz").step <= len(losses(output)) < 9
 
 
 def test_an_output_in_use_is_refused(run, folder, capsys):
@@ -558,7 +559,7 @@ def test_other_errors_are_one_line_and_status_1(tmp_path, run, folder, capsys, m
         (["train", "--init-from", "none.npz"], "none.npz: No such file or directory"),
         (["evaluate", "none"], "none: No such file or directory"),
         (["evaluate", "empty"], "empty: the folder of no run"),
-        (["evaluate", "broken.png"], "broken.png: not an npseg model file"),
+        (["evaluate", "broken.png"], "broken.png: not an .npz file"),
         (["evaluate", run, "--split", "test"], "test"),
         (["evaluate", run, "--data", "none"], "none"),
         (["evaluate", run, "--engine", "fast"], "engine name must be one of"),

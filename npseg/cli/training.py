@@ -79,7 +79,8 @@ def resume(given: Mapping[str, Any], ranks: "Ranks") -> "Run":
     folder = given["resume"]
     if given.get("output", folder).resolve() != folder.resolve():
         raise UsageError("--resume goes on in the run's own folder, --output cannot name another")
-    changes = {name: given[name] for name in ("steps", "checkpoint_every", "engine", "winograd") if name in given}
+    changeable = ("steps", "checkpoint_every", "learning_rate", "engine", "winograd")
+    changes = {name: given[name] for name in changeable if name in given}
     for name in given.keys() - changes.keys() - {"resume", "output"}:
         raise UsageError(f"--resume goes on as the run began, {flag_of(name)} cannot be given with it")
     return Run.resume(folder, ranks, **changes)

@@ -75,6 +75,8 @@ def open_dataset(description: Mapping[str, Any], split: str) -> Dataset:
     >>> len(open_dataset({"kind": "shapes", "count": 20}, "val"))
     20
     """
+    if not isinstance(description, Mapping):
+        raise TypeError(f"description must be a mapping that describe() made, got {checks.describe(description)}")
     arguments = dict(description)
-    kind = checks.choice(arguments.pop("kind", None), "the data set's kind", tuple(KINDS))
+    kind = checks.choice(arguments.pop("kind", None), "the kind in description", tuple(KINDS))
     return KINDS[kind](**arguments, split=split)

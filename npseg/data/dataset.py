@@ -95,6 +95,7 @@ def label_map(value: Any, name: str, classes: int = IGNORE_INDEX) -> NDArray[np.
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"{name} must be an integer array, got {checks.describe(value)}")
     checks.check_axes(labels, name, "(H, W)")
+    checks.fits_memory(labels.shape, labels.itemsize, name, "its check")
     unknown = (labels != IGNORE_INDEX) & ((labels < 0) | (labels >= classes))
     if unknown.any():
         row, column = np.argwhere(unknown)[0]

@@ -45,7 +45,7 @@ class ImageFolder:
     ignore_index = IGNORE_INDEX
 
     def __init__(self, root: str | os.PathLike[str], split: str = "train") -> None:
-        self.root = Path(root)
+        self.root = checks.path(root, "root")
         if not self.root.is_dir():
             raise FileNotFoundError(f"{self.root}: needs to be a folder with images, labels, classes.csv and splits")
         _check_plain_name(split, "split")

@@ -6,6 +6,8 @@ palette paints them, so every viewer shows the classes' colours.
 
 import os
 import struct
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +21,15 @@ from npseg import checks
 from npseg.data.dataset import IGNORE_INDEX, VOID_COLOR, label_map, rgb_image
 from npseg.files import write_whole
 
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""What is read, whatever a file is called. Pillow knows more, some of which it hands to other programs (PostScript)."""
+
 TOO_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 """Pillow's modes of more than 8 bits a channel: nobody says which of their values is white."""
+
+
+_one_at_a_time = threading.RLock()
+"""Which warnings are ignored is one choice for all threads of a process."""
 
 
 class PictureError(ValueError):
@@ -28,22 +37,26 @@ class PictureError(ValueError):
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[Image.Image]:
     """The picture at `path`, closed at the end; whatever Pillow raises on broken bytes becomes a PictureError.
 
     Its decoders raise nearly anything (SyntaxError, struct.error, EOFError, ...), mostly without the file's name. The
-    operating system's own errors (missing, not permitted) name the file already and pass.
+    operating system's own errors (missing, not permitted) name the file already and pass. A file that claims more than
+    `PIL.Image.MAX_IMAGE_PIXELS` is refused before it is decoded; up to twice as many, Pillow would only warn.
     """
     try:
-        with Image.open(path) as picture:
-            yield picture
+        with _one_at_a_time, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what can be read all the same, such as damaged EXIF data
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as picture:
+                yield picture
     except PictureError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise PictureError(
-            f"{os.fspath(path)}: needs to be a whole picture in a format that Pillow reads: {error}"
+            f"{path}: needs to be a whole picture in one of the formats {', '.join(FORMATS)}: {error}"
         ) from error
 
 
@@ -54,19 +67,21 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     as their EXIF orientation says; of an animation or a file of several pages the first picture is taken.
 
     Args:
-        path: a file in any format that Pillow reads.
+        path: a file in one of the formats `FORMATS`.
 
     Returns:
         uint8 (H, W, 3).
 
     Raises:
-        ValueError: not a picture, broken, or of more than 8 bits a channel in one channel (which value is white?).
+        ValueError: not a picture, broken, of more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, or of more than 8 bits a
+            channel in one channel (which value is white?).
         OSError: the file is missing or may not be read.
     """
+    path = checks.path(path, "path")
     with _opened(path) as picture:
         if picture.mode in TOO_DEEP:
             raise PictureError(
-                f"{os.fspath(path)}: needs 8 bits a channel, got Pillow's mode {picture.mode!r}: "
+                f"{path}: needs 8 bits a channel, got Pillow's mode {picture.mode!r}: "
                 "scale it to 0 ... 255 first, so that it is clear which value is white"
             )
         upright = ImageOps.exif_transpose(picture)
@@ -92,6 +107,7 @@ def classifier_view(image: NDArray[np.uint8], size: tuple[int, int], share: floa
     """
     image = rgb_image(image, "image")
     height, width = checks.size(size, "size")
+    checks.fits_memory((height, width, 3), 1, "size", "the result")
     share = checks.number(share, "share", at_least=0.0)
     if not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share}")
@@ -115,8 +131,9 @@ def read_label_map(path: str | os.PathLike[str], classes: int) -> NDArray[np.uin
         ValueError: not a PNG, broken, of another kind (colours instead of ids, 16 bits), or with another value.
         OSError: the file is missing or may not be read.
     """
+    path, classes = checks.path(path, "path"), checks.integer(classes, "classes", at_least=1)
     with _opened(path) as picture:
-        needs = f"{os.fspath(path)}: label maps need to be palette or 8-bit grey PNGs whose bytes are class ids"
+        needs = f"{path}: label maps need to be palette or 8-bit grey PNGs whose bytes are class ids"
         if picture.format != "PNG":
             raise PictureError(f"{needs}, got a picture in the format {picture.format}")
         if picture.mode not in ("P", "L"):
@@ -127,10 +144,10 @@ def read_label_map(path: str | os.PathLike[str], classes: int) -> NDArray[np.uin
     try:
         return label_map(labels, "labels", classes)
     except ValueError as error:
-        raise PictureError(f"{os.fspath(path)}: {error}") from error
+        raise PictureError(f"{path}: {error}") from error
 
 
-def _png_bit_depth(path: str | os.PathLike[str]) -> int:
+def _png_bit_depth(path: Path) -> int:
     """The bits of one sample in the PNG file (Pillow does not tell): byte 24, after signature, width and height."""
     with open(path, "rb") as file:
         return int(struct.unpack("24xB", file.read(25))[0])
@@ -138,7 +155,7 @@ def _png_bit_depth(path: str | os.PathLike[str]) -> int:
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
     """Write an image (H, W, 3) of uint8 as a PNG, whole or not at all."""
-    _write_png(path, Image.fromarray(rgb_image(image, "image")))
+    _write_png(checks.path(path, "path"), Image.fromarray(rgb_image(image, "image")))
 
 
 def write_label_map(
@@ -161,11 +178,11 @@ def write_label_map(
     """
     picture = Image.fromarray(label_map(labels, "labels", len(class_colors(colors))))
     picture.putpalette(_palette(colors, void_color).tobytes())
-    _write_png(path, picture)
+    _write_png(checks.path(path, "path"), picture)
 
 
-def _write_png(path: str | os.PathLike[str], picture: Image.Image) -> None:
-    write_whole(Path(path), lambda file: picture.save(file, format="PNG"))
+def _write_png(path: Path, picture: Image.Image) -> None:
+    write_whole(path, lambda file: picture.save(file, format="PNG"))
 
 
 def class_colors(colors: Any) -> NDArray[np.uint8]:
@@ -181,9 +198,12 @@ def class_colors(colors: Any) -> NDArray[np.uint8]:
 
 def _palette(colors: NDArray[np.uint8], void_color: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The colours of all 256 ids, (256, 3)."""
+    void = checks.array(np.array(void_color) if isinstance(void_color, (tuple, list)) else void_color, "void_color")
+    if void.shape != (3,) or void.dtype.kind not in "iu" or void.min() < 0 or void.max() > 255:
+        raise ValueError(f"void_color must be three whole numbers 0 ... 255, got {checks.describe(void_color)}")
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(colors)] = colors
-    palette[IGNORE_INDEX] = void_color
+    palette[IGNORE_INDEX] = void
     return palette
 
 

@@ -234,6 +234,7 @@ class _Generated:
         self.seed = checks.integer(seed, "seed", at_least=0)
         self.split = checks.choice(split, "split", ("train", "val"))
         self.image_size = checks.size(image_size, "image_size", at_least=SMALLEST_IMAGE)
+        checks.fits_memory((*self.image_size, 3), 4, "image_size", "an image's colours")
 
     def __len__(self) -> int:
         """The number of images."""

@@ -95,6 +95,7 @@ class RandomScale:
         image, labels = pair(image, labels)
         factor = rng.uniform(self.low, self.high)
         height, width = (max(round(length * factor), 1) for length in labels.shape)
+        checks.fits_memory((height, width, 3), 1, "high", "the magnified image")
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
         nearest = Image.fromarray(labels).resize((width, height), Image.Resampling.NEAREST)
         return np.array(resized), np.array(nearest)
@@ -116,6 +117,7 @@ class RandomCrop:
     def __post_init__(self) -> None:
         """Check the argument."""
         object.__setattr__(self, "size", checks.size(self.size, "size"))
+        checks.fits_memory((*self.size, 3), 1, "size", "the part")
 
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Cut both at the same place."""

@@ -97,7 +97,7 @@ def add_run(parser: argparse.ArgumentParser, default_steps: str) -> None:
         type=Path,
         metavar="RUN",
         help="go on with this run, bit for bit as if it had never stopped; of the other flags only --steps, "
-        "--checkpoint-every, --engine and --winograd may be given",
+        "--checkpoint-every, --learning-rate, --engine and --winograd may be given",
     )
     run.add_argument(
         "--steps",

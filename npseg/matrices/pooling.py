@@ -31,6 +31,7 @@ def max_pool2d_matrix(indices: Array, input_size: Size, *, dtype: DTypeLike = np
     """
     indices = checks.indices(indices, "indices", "(C, H_out, W_out)")
     size = checks.size(input_size, "input_size")
+    checks.integer(len(indices) * size[0] * size[1], "the number of pixels that input_size gives", at_least=0)
     check_positions(indices, size)
     return selection_matrix(indices, size, checks.float_dtype(dtype, "dtype"))
 

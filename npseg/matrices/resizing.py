@@ -135,6 +135,8 @@ def resize_bilinear_matrix(
     """
     input_size = checks.size(input_size, "input_size")
     output_size = checks.size(output_size, "output_size")
+    channels = checks.integer(channels, "channels", at_least=1)
+    checks.integer(channels * input_size[0] * input_size[1], "the number of pixels that input_size gives", at_least=1)
     checks.fits_memory(output_size, 8, "output_size", "the sparse matrix's rows")
     rows, columns = bilinear_axes(input_size, output_size, align_corners, checks.float_dtype(dtype, "dtype"))
     return each_channel(channels, rows, columns, "output_size")
@@ -145,6 +147,8 @@ def bilinear_axes(
 ) -> tuple[SparseMatrix, SparseMatrix]:
     """Bilinear interpolation taken apart into its rows and its columns."""
     aligned = checks.flag(align_corners, "align_corners")
+    for n, out in zip(input_size, output_size, strict=True):  # positions are whole numbers up to 2 * n * out
+        checks.integer(2 * n * out, "twice input_size times output_size", at_least=0)
     rows, columns = (
         bilinear_rows(n, out, align_corners=aligned, dtype=dtype)
         for n, out in zip(input_size, output_size, strict=True)

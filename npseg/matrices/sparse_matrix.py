@@ -38,7 +38,11 @@ class SparseMatrix:
     shape: tuple[int, int]
 
     def __post_init__(self) -> None:
-        rows, columns = self.shape
+        if not isinstance(self.shape, tuple) or len(self.shape) != 2:
+            raise TypeError(f"shape must be a tuple (rows, columns), got {checks.describe(self.shape)}")
+        rows, columns = (checks.integer(length, "shape", at_least=0) for length in self.shape)
+        if checks.array(self.data, "data").dtype.kind not in "biuf":
+            raise TypeError(f"data must be numbers, got {checks.describe(self.data)}")
         checks.indices(self.indices, "indices", "(N,)")
         checks.indices(self.indptr, "indptr", "(rows,)")
         checks.shape(self.data, "data", self.indices.shape, "one entry for each of indices")

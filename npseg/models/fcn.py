@@ -330,8 +330,11 @@ def initialise_from(model: Graph, other: Graph) -> list[str]:
         The names that were copied.
 
     Raises:
-        ValueError: the networks have nothing in common.
+        TypeError, ValueError: they are no networks, or have nothing in common.
     """
+    for name, graph in (("model", model), ("other", other)):
+        if not isinstance(graph, Graph):
+            raise TypeError(f"{name} must be a Graph, got {checks.describe(graph)}")
     copied = []
     for mine, theirs in ((model.parameters, other.parameters), (model.buffers, other.buffers)):
         for name, value in mine.items():

@@ -5,23 +5,23 @@
     buffers/NAME       one array per buffer (running statistics)
     extra/NAME         arrays of the owner's, such as an optimiser's
 
-Reading executes nothing from the file (`allow_pickle=False`), so files from strangers are safe to open.
+Reading executes nothing from the file, and makes no room for more numbers than it has, so files from strangers are safe
+to open.
 """
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from npseg import checks
+from npseg import checks, npz
 from npseg.checks import Array
-from npseg.files import check_members, write_whole
+from npseg.files import write_whole
 from npseg.nn.graph import Graph
+from npseg.nn.layers import ParameterSpec
 
 FORMAT = "npseg model"
 VERSION = 1
@@ -45,6 +45,9 @@ def save(
         OSError: the folder is missing, full or not writable; an older file is untouched.
         TypeError, ValueError: metadata that JSON cannot hold, or an extra that is no array of numbers or text.
     """
+    path = checks.path(path, "path")
+    if not isinstance(model, Graph):
+        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
     header = {"format": FORMAT, "version": VERSION, "graph": model.describe(), "metadata": dict(metadata or {})}
     arrays = {"header": np.array(json.dumps(header, allow_nan=False))}
     arrays |= {f"parameters/{name}": array for name, array in model.parameters.items()}
@@ -77,11 +80,11 @@ def read(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Array], dict[st
         ValueError: anything wrong inside the file: cut short, damaged, of another kind or version, an array missing,
             of another shape or dtype than the network needs. The message names the file.
     """
-    path = Path(path)
-    arrays = read_arrays(path)
+    path = checks.path(path, "path")
+    arrays = npz.read(path)
     model, metadata = _described(path, arrays)
-    _fill(path, model.parameters, arrays, "parameters")
-    _fill(path, model.buffers, arrays, "buffers")
+    model.parameters = _fitting(path, model.parameter_specs, model.dtype, arrays, "parameters")
+    model.buffers = _fitting(path, model.buffer_specs, model.dtype, arrays, "buffers")
     return model, _group(arrays, "extra"), metadata
 
 
@@ -91,31 +94,8 @@ def read_description(path: str | os.PathLike[str]) -> tuple[Graph, dict[str, Any
     Returns:
         The layers of the model, without its weights, and the metadata; errors as in `read`.
     """
-    path = Path(path)
-    return _described(path, read_arrays(path, only="header"))
-
-
-def read_arrays(path: Path, only: str | None = None) -> dict[str, Array]:
-    """The arrays of an .npz file by name: all, or the one of this name if it is there."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_members(archive)
-            members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-            wanted = members if only is None else members.keys() & {only}
-            return {name: _read_array(archive, members[name]) for name in wanted}
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path}: not an npseg model file, or cut short or damaged: {error}") from error
-    except (ValueError, TypeError, EOFError, RuntimeError, MemoryError, OverflowError, zlib.error) as error:
-        raise ValueError(f"{path}: damaged: {error or type(error).__name__}") from error
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
-    """One array; the zip archive compares its checksum as the last byte is read."""
-    with archive.open(name) as member:
-        array: Array = np.lib.format.read_array(member, allow_pickle=False)
-        if member.read(1):
-            raise ValueError(f"{name} goes on after its array")
-        return array
+    path = checks.path(path, "path")
+    return _described(path, npz.read(path, only="header"))
 
 
 def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
@@ -123,7 +103,7 @@ def _read_header(path: Path, arrays: Mapping[str, Array]) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads(str(arrays["header"]))
         known, version = header["format"] == FORMAT, header["version"]
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise ValueError(f"{path}: not an npseg model file: it has no readable header") from error
     if not known:
         raise ValueError(f"{path}: not an npseg model file: its format is {header['format']!r}")
@@ -139,7 +119,7 @@ def _described(path: Path, arrays: Mapping[str, Array]) -> tuple[Graph, dict[str
     header = _read_header(path, arrays)
     try:
         return Graph.from_description(header["graph"]), header["metadata"]
-    except (ValueError, TypeError, LookupError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise ValueError(f"{path}: no network can be built from its description: {error}") from error
 
 
@@ -149,18 +129,20 @@ def _group(arrays: Mapping[str, Array], group: str) -> dict[str, Array]:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
-def _fill(path: Path, targets: Mapping[str, Array], arrays: Mapping[str, Array], group: str) -> None:
-    """Copy one group of stored arrays into the model's own, which tell the names, shapes and dtypes it needs."""
+def _fitting(
+    path: Path, specs: Mapping[str, ParameterSpec], dtype: np.dtype[Any], arrays: Mapping[str, Array], group: str
+) -> dict[str, Array]:
+    """One group of stored arrays, which have the names, shapes and dtype that the network needs, and its order."""
     stored = _group(arrays, group)
-    if missing := sorted(targets.keys() - stored.keys()):
+    if missing := sorted(specs.keys() - stored.keys()):
         raise ValueError(f"{path}: lacks the array {group}/{missing[0]}, which the network needs")
-    if unknown := sorted(stored.keys() - targets.keys()):
+    if unknown := sorted(stored.keys() - specs.keys()):
         raise ValueError(f"{path}: has the array {group}/{unknown[0]}, which the network does not have")
-    for name, target in targets.items():
+    for name, spec in specs.items():
         array = stored[name]
-        if array.shape != target.shape or array.dtype != target.dtype:
+        if array.shape != spec.shape or array.dtype != dtype:
             raise ValueError(
-                f"{path}: {group}/{name} must be {target.dtype} with shape {target.shape}, "
+                f"{path}: {group}/{name} must be {dtype} with shape {spec.shape}, "
                 f"got {array.dtype} with shape {array.shape}"
             )
-        target[...] = array
+    return {name: np.asarray(stored[name], order="C") for name in specs}

@@ -4,7 +4,9 @@ Declared once, as in Caffe, where FCN was born; from the one description follow 
 shapes, coordinates, files. The walk back meets the layers in reverse and sums the gradients where a map branched.
 """
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -32,8 +34,13 @@ from npseg.nn.layers import (
 )
 from npseg.randomness import generator
 
+Watch = Callable[[str, Array], object]
+
 IMAGE = "image"
 """The name of the graph's input."""
+
+_initialising = threading.RLock()
+"""Threads that ask for a network's parameters at once get the same ones."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,17 @@ class Node:
     layer: Layer
     inputs: tuple[str, ...]
     """Names of earlier nodes, of their by-products (`pool1.indices`), or `IMAGE`."""
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"name must be text, got {checks.describe(self.name)}")
+        if not isinstance(self.layer, Layer):
+            raise TypeError(f"layer must be a Layer, got {checks.describe(self.layer)}")
+        if not isinstance(self.inputs, tuple) or not all(isinstance(name, str) for name in self.inputs):
+            raise TypeError(f"inputs must be a tuple of names, got {checks.describe(self.inputs)}")
+        if not self.inputs:
+            raise ValueError(f"inputs must name at least one map, got none for {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -58,9 +76,14 @@ class Step:
 
 
 class Saved:
-    """What a forward pass keeps for the backward pass, which uses it up, map by map."""
+    """What a forward pass keeps for the backward pass, which uses it up, map by map.
+
+    Attributes:
+        output_shape: of the logits, which is the shape that the backward pass is given.
+    """
 
     def __init__(self) -> None:
+        self.output_shape: Shape = ()
         self._by_step: dict[str, Any] = {}
         self._used = False
 
@@ -114,11 +137,15 @@ class Graph:
         seed: int = 0,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        if not isinstance(nodes, Sequence) or not all(isinstance(node, Node) for node in nodes):
+            raise TypeError(f"nodes must be a list or tuple of Node, got {checks.describe(nodes)}")
         self.nodes = tuple(nodes)
         self.input_channels = checks.integer(input_channels, "input_channels", at_least=1)
+        if not isinstance(frozen, (Sequence, Set)) or not all(isinstance(name, str) for name in frozen):
+            raise TypeError(f"frozen must be names of parameters, got {checks.describe(frozen)}")
         self.frozen = frozenset(frozen)
         self.seed = checks.integer(seed, "seed", at_least=0)
-        self.dtype = np.dtype(dtype)
+        self.dtype = checks.float_dtype(dtype, "dtype")
         self._check()
 
     def _check(self) -> None:
@@ -146,15 +173,27 @@ class Graph:
         return {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.parameter_specs().items()}
 
     @cached_property
+    def buffer_specs(self) -> dict[str, ParameterSpec]:
+        """The same of every running statistic."""
+        return {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.buffer_specs().items()}
+
+    @cached_property
     def parameters(self) -> dict[str, Array]:
         """Every learned array by name, initialised when first asked for."""
-        return self._initialised(self.parameter_specs)
+        return self._made_once("parameters", self.parameter_specs)
 
     @cached_property
     def buffers(self) -> dict[str, Array]:
         """Every running statistic by name."""
-        specs = {f"{n.name}.{key}": spec for n in self.nodes for key, spec in n.layer.buffer_specs().items()}
-        return self._initialised(specs)
+        return self._made_once("buffers", self.buffer_specs)
+
+    def _made_once(self, name: str, specs: Mapping[str, ParameterSpec]) -> dict[str, Array]:
+        """Arrays kept under a name, and the same ones for all threads: `cached_property` alone does not see to that."""
+        with _initialising:
+            if name not in vars(self):
+                vars(self)[name] = self._initialised(specs)
+            made: dict[str, Array] = vars(self)[name]
+            return made
 
     @property
     def trainable(self) -> frozenset[str]:
@@ -162,6 +201,8 @@ class Graph:
         return frozenset(self.parameter_specs) - self.frozen
 
     def _initialised(self, specs: Mapping[str, ParameterSpec]) -> dict[str, Array]:
+        for name, spec in specs.items():
+            checks.fits_memory(spec.shape, self.dtype.itemsize, name, "the parameter")
         return {
             name: INITIALISERS[spec.initialiser](generator(self.seed, f"initialise {name}"), spec.shape, self.dtype)
             for name, spec in specs.items()
@@ -174,13 +215,13 @@ class Graph:
             ValueError: there is none.
         """
         for node in self.nodes:
-            if node.name == name:
+            if isinstance(name, str) and node.name == name:
                 return node
-        raise ValueError(f"name must be one of {[node.name for node in self.nodes]}, got {name!r}")
+        raise ValueError(f"name must be one of {[node.name for node in self.nodes]}, got {checks.describe(name)}")
 
     def shapes(self, input_size: Size) -> dict[str, Shape]:
         """(C, H, W) of every map for an image of this size, without computing anything."""
-        shapes: dict[str, Shape] = {IMAGE: (self.input_channels, *input_size)}
+        shapes: dict[str, Shape] = {IMAGE: (self.input_channels, *checks.size(input_size, "input_size"))}
         for node in self.nodes:
             shapes[node.name] = node.layer.output_shape(*(shapes[name] for name in node.inputs))
             shapes |= dict.fromkeys(self._by_products_taken[node.name], shapes[node.name])
@@ -213,13 +254,17 @@ class Graph:
         """The logits of a batch of images (N, C, H, W); nothing is kept."""
         return self._walk(x, Mode(), saved=None)
 
-    def forward(self, x: Array, *, training: bool = False, rng: Randomness | None = None) -> tuple[Array, Saved]:
+    def forward(
+        self, x: Array, *, training: bool = False, rng: Randomness | None = None, watch: Watch | None = None
+    ) -> tuple[Array, Saved]:
         """The logits, and what `backward` needs.
 
         Args:
             x: (N, C, H, W), of the parameters' dtype.
             training: switch on dropout, and the batch's own statistics in batch normalisation.
             rng: for dropout: one generator, or a sequence of one for each image.
+            watch: called with the name of each layer that has run, and with its output, which it must not change. Of a
+                convolution that is computed together with its ReLU, that is what both made.
 
         Returns:
             The logits and the saved maps, good for one backward pass.
@@ -228,10 +273,12 @@ class Graph:
             TypeError, ValueError: x is not of this form.
         """
         saved = Saved()
-        return self._walk(x, Mode(training, rng), saved), saved
+        logits = self._walk(x, Mode(checks.flag(training, "training"), rng), saved, watch)
+        saved.output_shape = logits.shape
+        return logits, saved
 
     @running_network()
-    def _walk(self, x: Array, mode: Mode, saved: Saved | None) -> Array:
+    def _walk(self, x: Array, mode: Mode, saved: Saved | None, watch: Watch | None = None) -> Array:
         x = checks.floats(x, "x", "(N, C, H, W)")
         if x.shape[1] != self.input_channels:
             raise ValueError(f"x must have {self.input_channels} channels (N, C, H, W), got shape {x.shape}")
@@ -245,6 +292,8 @@ class Graph:
                 values[name] = getattr(kept, attribute)
             if saved is not None:
                 saved.keep(step.output, kept)
+            if watch is not None:
+                watch(step.node.name, values[step.output])
             del inputs, kept
             for name in self._last_uses[step.node.name]:
                 del values[name]
@@ -264,8 +313,14 @@ class Graph:
             A dict of gradients by parameter name.
 
         Raises:
-            ValueError: saved has been used before.
+            TypeError, ValueError: grad has not the logits' shape and dtype, or saved has been used before.
         """
+        if not isinstance(saved, Saved):
+            raise TypeError(f"saved must come from forward, got {checks.describe(saved)}")
+        grad = checks.array(grad, "grad")
+        checks.shape(grad, "grad", saved.output_shape, "the logits'")
+        if grad.dtype != self.dtype:
+            raise TypeError(f"grad must be {self.dtype} as the parameters, got {grad.dtype}")
         saved.start_backward()
         pending = {self.nodes[-1].name: grad}
         gradients: dict[str, Array] = {}
@@ -323,12 +378,18 @@ class Graph:
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
         """The nodes in their order, each ReLU together with its convolution where it alone reads it."""
-        steps: list[Step] = []
+        readers = defaultdict[str, list[Node]](list)
         for node in self.nodes:
-            readers = [reader for reader in self.nodes if node.name in reader.inputs]
-            if type(node.layer) is Conv2d and len(readers) == 1 and type(readers[0].layer) is ReLU:
-                steps.append(Step(node, Conv2dReLU(node.layer), readers[0].name))
-            elif all(node.name != step.output for step in steps):
+            for name in set(node.inputs):
+                readers[name].append(node)
+        steps: list[Step] = []
+        fused: set[str] = set()
+        for node in self.nodes:
+            reading = readers[node.name]
+            if type(node.layer) is Conv2d and len(reading) == 1 and type(reading[0].layer) is ReLU:
+                steps.append(Step(node, Conv2dReLU(node.layer), reading[0].name))
+                fused.add(reading[0].name)
+            elif node.name not in fused:
                 steps.append(Step(node, node.layer, node.name))
         return tuple(steps)
 
@@ -383,7 +444,7 @@ class Graph:
                 for node in description["nodes"]
             ]
             options = {key: description[key] for key in ("input_channels", "frozen", "seed", "dtype")}
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"description must be one made by Graph.describe, got {error!r}") from error
         return cls(nodes, **options)
 

@@ -143,8 +143,13 @@ def batch_norm2d_backward(grad: Array, x: Array, gamma: Array, saved: BatchNormS
     grad = arguments.gradient(grad, x.shape, "x's")
     if not isinstance(saved, BatchNormSaved):
         raise TypeError(f"saved must come from batch_norm2d, got {checks.describe(saved)}")
-    checks.shape(saved.mean, "saved", gamma.shape, "the mean, one for each channel")
-    checks.same_dtype(grad=grad, x=x, gamma=gamma, saved=saved.mean)
+    mean, inverse_std = (
+        arguments.vector(statistic, "saved", x.shape[1], "one for each channel")
+        for statistic in (saved.mean, saved.inverse_std)
+    )
+    checks.same_dtype(grad=grad, x=x, gamma=gamma, saved=mean)
+    checks.same_dtype(x=x, saved=inverse_std)
+    saved = BatchNormSaved(mean, inverse_std, checks.flag(saved.training, "saved"))
 
     own = own_form("batch_norm_backward")
     if own is not None:

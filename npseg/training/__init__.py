@@ -3,6 +3,7 @@
 | file             | what it holds                                                         |
 |------------------|-----------------------------------------------------------------------|
 | loop.py          | one step: batch, forward, loss, backward, update                      |
+| divergence.py    | where a training left the range of numbers, and why                   |
 | run.py           | a run in its folder: start, train, validate, stop, resume             |
 | settings.py      | how a run trains                                                      |
 | optimisers.py    | SGD and Adam                                                          |

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npseg.checks import integer
+from npseg import checks
 from npseg.models import files
 from npseg.nn.graph import Graph
 from npseg.training.optimisers import Optimiser, restore
@@ -83,16 +83,17 @@ def load(path: Path) -> TrainingState:
         optimiser = settings.make_optimiser()
         moments = {name.removeprefix("optimiser/"): np.array(array) for name, array in extra.items()}
         restore(optimiser, moments, model.parameters)
+        best_step, best_mean_iu = progress["best_step"], progress["best_mean_iu"]
         return TrainingState(
             model=model,
             optimiser=optimiser,
             settings=settings,
             task=Task.from_description(metadata["task"]),
-            samples=integer(progress["samples"], "samples", at_least=1),
-            step=integer(metadata["step"], "step", at_least=0),
-            best_step=progress["best_step"],
-            best_mean_iu=progress["best_mean_iu"],
-            config=progress["config"],
+            samples=checks.integer(progress["samples"], "samples", at_least=1),
+            step=checks.integer(metadata["step"], "step", at_least=0),
+            best_step=None if best_step is None else checks.integer(best_step, "best_step", at_least=0),
+            best_mean_iu=None if best_mean_iu is None else checks.number(best_mean_iu, "best_mean_iu"),
+            config=dict(progress["config"]),
         )
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path}: no training can be resumed from it: {error}") from error
@@ -104,6 +105,7 @@ def locate(path: Path) -> Path:
     Raises:
         FileNotFoundError: there is none; the message says where one may be.
     """
+    path = checks.path(path, "path")
     if not path.is_dir():
         return path
     if (path / BEST).exists():

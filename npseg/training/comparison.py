@@ -111,6 +111,7 @@ class Comparison:
         Raises:
             ValueError: there are files in the folder.
         """
+        folder = checks.path(folder, "folder")
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise ValueError(f"{folder}: a new comparison needs an empty folder")
@@ -121,6 +122,7 @@ class Comparison:
     @classmethod
     def resume(cls, folder: Path, training: Dataset, validation: Dataset) -> "Comparison":
         """Take up a comparison by the plan in its folder; errors as in `Plan.read`."""
+        folder = checks.path(folder, "folder")
         return cls(folder, Plan.read(folder / PLAN), training, validation)
 
     def train(self, name: str, observe: Callable[[Record], object] = lambda record: None) -> bool:

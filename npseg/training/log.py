@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from npseg.files import write_whole
+from npseg.files import naming, write_whole
 
 
 class Log:
@@ -19,16 +19,24 @@ class Log:
 
     def __init__(self, path: Path) -> None:
         """See the class."""
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by __exit__
+        self._path = path
+        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by __exit__
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one record and hand it to the system, so that killing this process loses nothing."""
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
-        self._file.flush()
+        """Add one record and hand it to the system, so that killing this process loses nothing.
+
+        Raises:
+            OSError: the disk is full, or another fault of the system; the log may end in half a line.
+        """
+        line = (json.dumps(record, allow_nan=False) + "\n").encode()
+        with naming(self._path):
+            while line:
+                line = line[self._file.write(line) :]
 
     def sync(self) -> None:
         """Force all records to the disk, so that a checkpoint never outlives the log that leads to it."""
-        os.fsync(self._file.fileno())
+        with naming(self._path):
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> "Log":
         """The log itself."""
@@ -64,9 +72,14 @@ def cut_back(path: Path, step: int) -> None:
 
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode(), parse_constant=_no_number)
         if isinstance(record["step"], int):
             return dict(record)
-    except (ValueError, TypeError, LookupError):
+    except (ValueError, TypeError, LookupError, RecursionError):
         pass
     raise ValueError(f"{path}: line {number} is no record of a step")
+
+
+def _no_number(name: str) -> None:
+    """NaN and infinity, which Python's reader takes and no log of ours has."""
+    raise ValueError(f"{name} is no number that JSON knows")

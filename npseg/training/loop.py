@@ -8,17 +8,15 @@ from npseg.checks import Array
 from npseg.models.fcn import backbone_nodes
 from npseg.nn.graph import Graph
 from npseg.nn.loss import cross_entropy
+from npseg.training import divergence
 from npseg.training.batches import Batches
 from npseg.training.checkpoints import TrainingState
+from npseg.training.divergence import DivergedError
 from npseg.training.ranks import Ranks
 from npseg.training.settings import Settings
 
 Record = dict[str, Any]
 """What one step leaves in the log: `step`, `loss`, `learning_rate`, after a validation `val`."""
-
-
-class DivergedError(RuntimeError):
-    """The training has left the range of numbers; going on would learn nothing."""
 
 
 def training_step(state: TrainingState, batches: Batches, ranks: Ranks | None = None) -> Record:
@@ -33,7 +31,8 @@ def training_step(state: TrainingState, batches: Batches, ranks: Ranks | None = 
         The step's number, counted from 1, the loss before its update, and the learning rate of the update.
 
     Raises:
-        DivergedError: the loss or the updated parameters are not finite; the state must not be saved.
+        DivergedError: the loss, a running statistic or an updated parameter is not finite; the state must not be saved.
+            The message names the step, the first layer where this shows, and a likely cause.
     """
     settings, model, ranks = state.settings, state.model, ranks or Ranks()
     learning_rate = settings.learning_rate_at(state.step)
@@ -48,12 +47,16 @@ def training_step(state: TrainingState, batches: Batches, ranks: Ranks | None = 
         loss = _joined(loss, grad_logits, _share(labels, state, class_weight, ranks), ranks)
     state.step += 1
     if not np.isfinite(loss):
-        raise DivergedError(f"step {state.step}: the loss is {loss}; try a lower learning rate")
+        finding = divergence.in_forward_pass(model, images, batches.dropout(state.step - 1), settings)
+        raise DivergedError(f"step {state.step}: the loss is {loss}: {finding}")
+    if statistic := divergence.broken_statistic(model):
+        raise DivergedError(f"step {state.step}: {divergence.in_statistics(model, statistic, settings)}")
     ranks.average(model.buffers)
     gradients = ranks.summed(model.backward(grad_logits, saved))
     scales = rate_scales(model, settings)
-    for name in state.optimiser.update(model.parameters, gradients, learning_rate, scales):
-        raise DivergedError(f"step {state.step}: {name} is no longer finite; try a lower learning rate")
+    if diverged := state.optimiser.update(model.parameters, gradients, learning_rate, scales):
+        finding = divergence.in_gradients(model, gradients, diverged, settings, learning_rate)
+        raise DivergedError(f"step {state.step}: {finding}")
     return {"step": state.step, "loss": float(loss), "learning_rate": learning_rate}
 
 
@@ -67,6 +70,24 @@ def rate_scales(model: Graph, settings: Settings) -> dict[str, float]:
         return {}
     nodes = backbone_nodes(model)
     return {f"{n.name}.{key}": settings.backbone_rate for n in nodes for key in n.layer.parameter_specs()}
+
+
+def check_usable(state: TrainingState, batches: Batches) -> None:
+    """Refuse a network that an update has blown up although each of its parameters is still a number.
+
+    The next step would find out, but a checkpoint of it would have taken the place of a good one by then.
+
+    Args:
+        state: the run after an update.
+        batches: the batch of each step; the network is tried on the last one.
+
+    Raises:
+        DivergedError: its logits are not finite; the state must not be saved.
+    """
+    images, _ = batches.batch(state.step - 1)
+    if not np.isfinite(state.model(images)).all():
+        finding = divergence.in_forward_pass(state.model, images, None, state.settings)
+        raise DivergedError(f"step {state.step}: the updated network's logits are not finite: {finding}")
 
 
 def _share(labels: Array, state: TrainingState, class_weight: Array | None, ranks: Ranks) -> float:

@@ -54,6 +54,8 @@ class ConfusionMatrix:
 
     def __init__(self, classes: Sequence[str], ignore_index: int = 255) -> None:
         """See the class."""
+        if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes):
+            raise TypeError(f"classes must be names, got {checks.describe(classes)}")
         self.classes = tuple(classes)
         if len(set(self.classes)) < len(self.classes):
             raise ValueError(f"classes must have different names, got {self.classes}")
@@ -107,6 +109,7 @@ class ConfusionMatrix:
         values = checks.array(values, name)
         if values.dtype.kind not in "iu":
             raise TypeError(f"{name} must be integers, got {values.dtype}")
+        checks.fits_memory(values.shape, 8, name, "their copy")
         return values.astype(np.int64)
 
     def _check_classes(self, values: Array, name: str) -> None:

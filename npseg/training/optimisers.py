@@ -92,9 +92,11 @@ class SGD:
         Raises:
             ValueError, TypeError: a gradient without a parameter, or of another shape or dtype.
         """
+        rate = checks.number(rate, "rate", at_least=0.0)
         own = own_form("sgd_update")
         diverged = []
         for name, gradient in gradients.items():
+            gradient = checks.array(gradient, f"the gradient of {name}")
             parameter = _parameter_of(parameters, name, gradient)
             velocity = _moment(self.state, "velocity", name, parameter)
             bias = _is_bias(name)
@@ -169,6 +171,7 @@ class Adam:
         scales: Mapping[str, float] = EVEN,
     ) -> list[str]:
         """Move each parameter that has a gradient, in place; arguments, result and errors as in `SGD.update`."""
+        rate = checks.number(rate, "rate", at_least=0.0)
         self.state["updates"] += 1
         updates = int(self.state["updates"])
         root = math.sqrt(1 - self.beta2**updates)  # both corrections, drawn out of the arrays
@@ -176,6 +179,7 @@ class Adam:
         own = own_form("adam_update")
         diverged = []
         for name, gradient in gradients.items():
+            gradient = checks.array(gradient, f"the gradient of {name}")
             parameter = _parameter_of(parameters, name, gradient)
             first = _moment(self.state, "first_moment", name, parameter)
             second = _moment(self.state, "second_moment", name, parameter)
@@ -249,4 +253,6 @@ def _moment(state: dict[str, Array], moment: str, name: str, parameter: Array) -
     key = f"{moment}/{name}"
     if key not in state:
         state[key] = np.zeros_like(parameter)
+    checks.shape(state[key], f"the optimiser's {key}", parameter.shape, "the parameter's")
+    checks.same_dtype(parameter=parameter, moment=state[key])
     return state[key]

@@ -11,13 +11,13 @@ step, so nothing that the checkpoint lacks is remembered.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from npseg import buffers, use_engine
+from npseg import buffers, checks, use_engine
 from npseg.data import (
     Compose,
     Dataset,
@@ -36,9 +36,10 @@ from npseg.training import baselines, checkpoints, log
 from npseg.training.baselines import BaselineMetrics
 from npseg.training.batches import Batches
 from npseg.training.checkpoints import BEST, CHECKPOINT, TrainingState
+from npseg.training.divergence import DivergedError
 from npseg.training.evaluation import Evaluation, beside_baselines, confusion
 from npseg.training.interruption import Interruption
-from npseg.training.loop import Record, rate_scales, training_step
+from npseg.training.loop import Record, check_usable, rate_scales, training_step
 from npseg.training.ranks import Ranks, check_batch
 from npseg.training.samples import cached, each
 from npseg.training.settings import Settings
@@ -78,6 +79,7 @@ class Run:
             part=self.ranks.part(state.settings.batch_size),
         )
         self._baselines: BaselineMetrics | None = None
+        self._saved_step = state.step
 
     @classmethod
     def start(
@@ -108,6 +110,10 @@ class Run:
                 backbone shall have a rate of its own where there is none, a picture cannot be used, or there are more
                 ranks than samples in a batch.
         """
+        folder = checks.path(folder, "folder")
+        for name, value, kind in (("model", model, Graph), ("settings", settings, Settings)):
+            if not isinstance(value, kind):
+                raise TypeError(f"{name} must be a {kind.__name__}, got {checks.describe(value)}")
         weights, classes = settings.class_weights, training.classes
         if weights is not None and len(weights) != len(classes):
             raise ValueError(f"class_weights must be one number per class, {len(classes)}, got {len(weights)}")
@@ -142,6 +148,9 @@ class Run:
             ValueError: a file of the run is damaged, its data has changed, it has already come further than `steps`,
                 or its engine is not on this machine.
         """
+        folder = checks.path(folder, "folder")
+        if unknown := sorted(changes.keys() - {field.name for field in fields(Settings)}):
+            raise TypeError(f"changes must be settings, got {unknown}")
         if not (folder / CHECKPOINT).exists():
             raise FileNotFoundError(f"{folder}: no run to resume, there is no {CHECKPOINT}")
         state = checkpoints.load(folder / CHECKPOINT)
@@ -168,7 +177,8 @@ class Run:
             Whether the last step is done. After Ctrl-C, the step under way is finished and saved first.
 
         Raises:
-            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before.
+            DivergedError: the loss or the parameters are not finite; the newest checkpoint is from before. The message
+                names step, layer, a likely cause, and how to go on.
             KeyboardInterrupt: a second Ctrl-C; the newest checkpoint stays.
         """
         state, settings = self.state, self.state.settings
@@ -180,7 +190,8 @@ class Run:
         ):
             stopping = False
             while state.step < settings.steps and not stopping:
-                record = training_step(state, self._batches, self.ranks)
+                with self._telling_how_to_go_on():
+                    record = training_step(state, self._batches, self.ranks)
                 if self._due(settings.validate_every):
                     record["val"] = self._validate()
                 if records is not None:
@@ -189,9 +200,22 @@ class Run:
                 stopping = self.ranks.any(interruption.requested)
                 if records is not None and ("val" in record or self._due(settings.checkpoint_every) or stopping):
                     records.sync()
+                    with self._telling_how_to_go_on():
+                        check_usable(state, self._batches)
                     self._save_checkpoint()
                     self._save_best()
         return state.step == settings.steps
+
+    @contextmanager
+    def _telling_how_to_go_on(self) -> Iterator[None]:
+        """If the training diverges, the error names the newest checkpoint."""
+        try:
+            yield
+        except DivergedError as error:
+            raise DivergedError(
+                f"{error}. {self.folder / CHECKPOINT} is good, of step {self._saved_step}: go on from there by "
+                f"npseg train --resume {self.folder} with a smaller --learning-rate"
+            ) from error
 
     def records(self) -> list[Record]:
         """The log: the record of each step so far."""
@@ -250,6 +274,7 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         checkpoints.save(self.state, self.folder / CHECKPOINT)
+        self._saved_step = self.state.step
 
     def _save_best(self) -> None:
         """Keep the network if its validation was the best.

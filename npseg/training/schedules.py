@@ -4,6 +4,8 @@ Each is a pure function of the step, so a resumed run has nothing to restore. St
 of updates made before.
 """
 
+from npseg import checks
+
 
 def constant(step: int) -> float:
     """The full rate at every step.
@@ -25,7 +27,8 @@ def step_decay(step: int, *, every: int, factor: float = 0.1) -> float:
     >>> [step_decay(step, every=10, factor=0.5) for step in (0, 9, 10, 20)]
     [1.0, 1.0, 0.5, 0.25]
     """
-    falls = step // every
+    falls = checks.integer(step, "step", at_least=0) // checks.integer(every, "every", at_least=1)
+    checks.number(factor, "factor", at_least=0.0)
     return factor**falls
 
 
@@ -42,5 +45,6 @@ def polynomial(step: int, *, steps: int, power: float = 0.9) -> float:
     >>> polynomial(0, steps=100), polynomial(50, steps=100, power=2), polynomial(100, steps=100)
     (1.0, 0.25, 0.0)
     """
-    left = max(0.0, 1 - step / steps)
+    checks.number(power, "power", at_least=0.0)
+    left = max(0.0, 1 - checks.integer(step, "step", at_least=0) / checks.integer(steps, "steps", at_least=1))
     return float(left**power)

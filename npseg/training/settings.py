@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from npseg import checks, engine_info, use_engine
+from npseg.data import RandomScale
 from npseg.engines import choose
 from npseg.training import schedules
 from npseg.training.optimisers import SGD, Adam, Optimiser
@@ -84,8 +85,19 @@ class Settings:
             checks.number(getattr(self, name), name, at_least=0.0)
         checks.number(self.momentum, "momentum", at_least=0.0, below=1.0)
         checks.flag(self.flip, "flip")
-        for weight in self.class_weights or ():
-            checks.number(weight, "class_weights", at_least=0.0)
+        if self.class_weights is not None:
+            if not isinstance(self.class_weights, (tuple, list)):
+                raise TypeError(f"class_weights must be numbers or None, got {checks.describe(self.class_weights)}")
+            for weight in self.class_weights:
+                checks.number(weight, "class_weights", at_least=0.0)
+        if self.scale is not None:
+            if not checks.is_pair(self.scale):
+                raise TypeError(f"scale must be two numbers or None, got {checks.describe(self.scale)}")
+            for factor in self.scale:
+                checks.number(factor, "scale")
+            RandomScale(*self.scale)
+        if self.crop is not None:
+            checks.size(self.crop, "crop")
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate after `step` updates."""

@@ -18,8 +18,9 @@ def holds_classifier(path: Path) -> bool:
     Raises:
         OSError: no such file, or not readable.
     """
+    path = checkpoints.locate(path)
     try:
-        network, metadata = files.read_description(checkpoints.locate(path))
+        network, metadata = files.read_description(path)
     except ValueError:
         return False
     return is_classifier(network) and "task" in metadata

@@ -13,10 +13,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from npseg import checks, models
+from npseg import checks, models, npz
 from npseg.checks import Array
 from npseg.files import write_whole
-from npseg.models.files import read_arrays
 from npseg.nn import Graph
 from npseg.weights import pytorch, safetensors_files
 from npseg.weights.numbers import writable
@@ -39,7 +38,7 @@ def read(path: str | os.PathLike[str]) -> dict[str, Array]:
         ValueError: another ending, a damaged file, or a pickle that wants something run; the message names the file.
         ImportError: .safetensors without the library.
     """
-    path = Path(path)
+    path = checks.path(path, "path")
     read_file, _ = FORMATS[_ending(path)]
     try:
         arrays: dict[str, Array] = read_file(path)
@@ -60,7 +59,7 @@ def write(path: str | os.PathLike[str], arrays: Mapping[str, Array]) -> None:
         TypeError, ValueError: another ending, or arrays of another kind.
         ImportError: .safetensors without the library.
     """
-    path = Path(path)
+    path = checks.path(path, "path")
     _, write_file = FORMATS[_ending(path)]
     checked = writable(arrays)
     write_whole(path, lambda file: write_file(file, checked))
@@ -74,7 +73,7 @@ def write_model(path: str | os.PathLike[str], model: Graph) -> None:
     """
     if not isinstance(model, Graph):
         raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
-    if _ending(Path(path)) == NATIVE:
+    if _ending(checks.path(path, "path")) == NATIVE:
         models.save(model, path)
     else:
         write(path, model.parameters | model.buffers)
@@ -82,7 +81,7 @@ def write_model(path: str | os.PathLike[str], model: Graph) -> None:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     """All arrays; of an npseg model those behind "parameters/" and "buffers/"."""
-    arrays = read_arrays(path)
+    arrays = npz.read(path)
     if arrays.get("header", np.empty(0)).dtype.kind != "U":
         return arrays
     groups = {name: name.partition("/") for name in arrays}

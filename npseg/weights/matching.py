@@ -67,6 +67,8 @@ def load_into(
     if not isinstance(model, Graph):
         raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
     strict = checks.flag(strict, "strict")
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"arrays must be a mapping from names to arrays, got {checks.describe(arrays)}")
     renamed = _renamed(arrays, names or {})
     targets = model.parameters | model.buffers
     common = [name for name in targets if name in renamed]

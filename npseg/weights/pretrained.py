@@ -56,6 +56,8 @@ def load_backbone(model: Graph, arrays: Mapping[str, Array], name: str) -> Repor
     """
     if not isinstance(model, Graph):
         raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"arrays must be a mapping from names to arrays, got {checks.describe(arrays)}")
     name = checks.choice(name, "name", tuple(BACKBONES))
     names = PUBLISHED[name]() if name in PUBLISHED else {}
     start = Graph(backbone_nodes(model), input_channels=model.input_channels, dtype=model.dtype)

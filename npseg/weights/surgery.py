@@ -40,11 +40,12 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], kind
         ValueError: the source is not such a classifier; everything missing, unexpected or misshaped is listed.
     """
     kind = checks.choice(kind, "kind", SOURCES)
+    source = checks.path(source, "source")
     arrays = read(source)
     try:
         network = convolutionalise(classifier_from(arrays, kind))
     except ValueError as error:
-        raise ValueError(f"{os.fspath(source)}: {error}") from error
+        raise ValueError(f"{source}: {error}") from error
     write_model(target, network)
     return network
 

@@ -1,9 +1,11 @@
 """What the tests of all operations share: the examples by name, and numbers to try them on."""
 
+import inspect
 import zlib
 
 import numpy as np
 
+from npseg import ops
 from npseg.verify.calls import (
     EXAMPLES,
     MODULES,
@@ -35,6 +37,7 @@ __all__ = [
     "output",
     "takes_engine",
     "with_engines",
+    "working_calls",
 ]
 
 BAD_EXAMPLES = [example for module in MODULES for example in getattr(module, "BAD_EXAMPLES", [])]
@@ -69,4 +72,38 @@ def draw_integers(example, dtype=np.float64, largest=4):
     return {
         name: rng.integers(-largest, largest, shape, endpoint=True).astype(dtype)
         for name, shape in example.shapes.items()
+    }
+
+
+def working_calls():
+    """One working call of every operation: (name, arguments)."""
+    calls = {}
+    for example in EXAMPLES:
+        if example.operation in calls or 0 in next(iter(example.shapes.values())):
+            continue
+        arrays = draw(example)
+        calls[example.operation] = {**arrays, **example.arguments}
+        backward = OPERATIONS.get(f"{example.operation}_backward")
+        if backward:
+            result = forward(example, arrays)
+            y, saved = output(result), result[1] if isinstance(result, tuple) else None
+            size = arrays["x"].shape[2:]
+            known = {**calls[example.operation], "grad": y, "y": y, "indices": saved, "input_size": size}
+            parameters = inspect.signature(backward).parameters
+            calls[f"{example.operation}_backward"] = {name: known[name] for name in parameters if name in known}
+    rng = np.random.default_rng(0)
+    image, labels, vector = rng.standard_normal((2, 4, 6, 5)), rng.integers(0, 4, (2, 6, 5)), rng.random(4)
+    pooled, indices = ops.max_pool2d(image, 2)
+    statistics = {"running_mean": vector.copy(), "running_var": vector.copy()}
+    normalised, saved = ops.batch_norm2d(image, vector, vector, **statistics, training=True)
+    dropped, mask = ops.dropout(image, 0.5, np.random.default_rng(0))
+    return calls | {
+        "batch_norm2d": {"x": image, "gamma": vector, "beta": vector, **statistics, "training": True},
+        "batch_norm2d_backward": {"grad": normalised, "x": image, "gamma": vector, "saved": saved},
+        "cross_entropy2d": {"logits": image, "labels": labels, "class_weight": vector},
+        "cross_entropy2d_backward": {"logits": image, "labels": labels, "class_weight": vector},
+        "dropout": {"x": image, "p": 0.5, "rng": np.random.default_rng(0)},
+        "dropout_backward": {"grad": dropped, "mask": mask},
+        "max_unpool2d": {"x": pooled, "indices": indices, "output_size": (6, 5)},
+        "max_unpool2d_backward": {"grad": image, "indices": indices},
     }

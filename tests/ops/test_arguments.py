@@ -4,9 +4,9 @@ import inspect
 
 import numpy as np
 import pytest
-from calls import EXAMPLES, OPERATIONS, arrays_in, call, draw, forward, named, output, takes_engine
+from calls import EXAMPLES, OPERATIONS, arrays_in, call, draw, forward, named, output, takes_engine, working_calls
 
-from npseg import engines, matrices, ops
+from npseg import engines, matrices
 
 SIZES = {
     "kernel_size",
@@ -23,45 +23,7 @@ SIZES = {
 }
 NUMBERS = {"alpha", "beta", "k", "p", "momentum", "eps", "regularization"}
 FLAGS = {"ceil_mode", "count_include_pad", "align_corners", "training"}
-RNG = np.random.default_rng(0)
-IMAGE = RNG.standard_normal((2, 4, 6, 5))
-LABELS = RNG.integers(0, 4, (2, 6, 5))
-VECTOR = RNG.random(4)
-
-
-def first_examples():
-    """One working call of every operation: (name, arguments)."""
-    calls = {}
-    for example in EXAMPLES:
-        if example.operation in calls or 0 in next(iter(example.shapes.values())):
-            continue
-        arrays = draw(example)
-        calls[example.operation] = {**arrays, **example.arguments}
-        backward = OPERATIONS.get(f"{example.operation}_backward")
-        if backward:
-            result = forward(example, arrays)
-            y, saved = output(result), result[1] if isinstance(result, tuple) else None
-            size = arrays["x"].shape[2:]
-            known = {**calls[example.operation], "grad": y, "y": y, "indices": saved, "input_size": size}
-            parameters = inspect.signature(backward).parameters
-            calls[f"{example.operation}_backward"] = {name: known[name] for name in parameters if name in known}
-    pooled, indices = ops.max_pool2d(IMAGE, 2)
-    statistics = {"running_mean": VECTOR.copy(), "running_var": VECTOR.copy()}
-    normalised, saved = ops.batch_norm2d(IMAGE, VECTOR, VECTOR, **statistics, training=True)
-    dropped, mask = ops.dropout(IMAGE, 0.5, np.random.default_rng(0))
-    return calls | {
-        "batch_norm2d": {"x": IMAGE, "gamma": VECTOR, "beta": VECTOR, **statistics, "training": True},
-        "batch_norm2d_backward": {"grad": normalised, "x": IMAGE, "gamma": VECTOR, "saved": saved},
-        "cross_entropy2d": {"logits": IMAGE, "labels": LABELS, "class_weight": VECTOR},
-        "cross_entropy2d_backward": {"logits": IMAGE, "labels": LABELS, "class_weight": VECTOR},
-        "dropout": {"x": IMAGE, "p": 0.5, "rng": np.random.default_rng(0)},
-        "dropout_backward": {"grad": dropped, "mask": mask},
-        "max_unpool2d": {"x": pooled, "indices": indices, "output_size": (6, 5)},
-        "max_unpool2d_backward": {"grad": IMAGE, "indices": indices},
-    }
-
-
-CALLS = first_examples()
+CALLS = working_calls()
 
 
 def arguments_of(kinds):

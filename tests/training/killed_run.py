@@ -27,13 +27,13 @@ SETTINGS = Settings(
 )
 
 
-def start(folder):
+def start(folder, settings=SETTINGS):
     """The run, the same whoever starts it."""
     model = fcn(vgg((2, 2, 3, 3, 2), (1, 1, 1, 1, 1), fc6=4, seed=4), len(Shapes.classes), 8)
     training, validation = (
         Shapes(count, split=split, image_size=(20, 19)) for split, count in (("train", 7), ("val", 3))
     )
-    return run.Run.start(folder, model, training, validation, SETTINGS)
+    return run.Run.start(folder, model, training, validation, settings)
 
 
 def die(*arguments, **keywords):

@@ -113,7 +113,7 @@ def test_a_file_with_any_byte_flipped_is_read_alike_or_named(saved, path):
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x04K\x01.", b"\x93NUMPY\x01\x00v\x00{'descr': '<f4'}"])
 def test_another_kind_of_file_is_named(path, content):
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"net\.npz: not an npseg model file"):
+    with pytest.raises(ValueError, match=r"net\.npz: not an \.npz file"):
         files.read(path)
 
 
@@ -132,7 +132,7 @@ def test_pickles_are_not_opened(saved, path):
         arrays = dict(archive)
     arrays["extra/bomb"] = np.array([Explosive()], object)
     np.savez(path, **arrays)
-    with pytest.raises(ValueError, match=r"net\.npz: damaged: .*allow_pickle"):
+    with pytest.raises(ValueError, match=r"net\.npz: damaged: .*does not hold a plain array"):
         files.read(path)
 
 

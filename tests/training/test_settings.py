@@ -20,6 +20,25 @@ def test_settings_from_before_winograd_can_be_read():
     assert Settings.from_description(description).settled().winograd is None
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("crop", (0, 3), ValueError),
+        ("crop", 3, TypeError),
+        ("crop", (3, "a"), TypeError),
+        ("scale", 2.0, TypeError),
+        ("scale", (1.0,), TypeError),
+        ("class_weights", 5, TypeError),
+        ("class_weights", (1.0, -1.0), ValueError),
+        ("learning_rate", float("nan"), ValueError),
+        ("steps", 10**30, ValueError),
+    ],
+)
+def test_settings_that_no_run_could_use_are_named(name, value, error):
+    with pytest.raises(error, match=name):
+        Settings(**{"steps": 3, name: value})
+
+
 def test_an_engine_is_settled_once_and_for_all():
     with npseg.use_engine("sparse"):
         settled = Settings(steps=3).settled()

@@ -101,7 +101,8 @@ def _of_block(
     for i in range(pixels):
         losses[i] = logarithm(sums[i])
     for i in range(pixels):
-        true = logits[n, labels[i], here.start + i] - largest[i]
+        label = min(max(labels[i], 0), classes - 1)  # checked already, but another thread may have changed it since
+        true = logits[n, label, here.start + i] - largest[i]
         losses[i] = weights[i] * (losses[i] - true) if kept[i] else zero
     for i in range(pixels):
         sums[i] = one / sums[i]

@@ -12,6 +12,9 @@ Padding, -inf, beats nothing. Of equal pixels the first stays, since its rivals 
 
 `scatter` and `gather` follow one index after another. Where every index lies in a 2x2 cell of its own, as those of the
 most common pool do, they write and read whole cells, LANES at a time, and `scatter` needs no zeros first.
+
+Whoever calls has checked the indices. Another thread may change them afterwards, so the kernels compare each index once
+more, as they use it: one that lies outside its plane is passed over, and no other memory is touched.
 """
 
 from typing import Any, NamedTuple
@@ -278,8 +281,11 @@ def _scatter(
     ):
         for k in range(x.shape[1]):
             x[plane, k] = 0
+        pixels = np.uint64(x.shape[1])
         for k in range(values.shape[1]):
-            x[plane, np.uint64(indices[plane, k])] += values[plane, k]
+            place = np.uint64(indices[plane, k])  # one that is negative becomes larger than any plane
+            if place < pixels:
+                x[plane, place] += values[plane, k]
 
 
 def gather(x: Array, indices: Array) -> Array:
@@ -297,8 +303,10 @@ def _gather(
     if not (
         _may_be_cells(rows, columns, height, width) and _gather_cells(plane, x, indices, values, rows, columns, width)
     ):
+        pixels = np.uint64(x.shape[1])
         for k in range(values.shape[1]):
-            values[plane, k] = x[plane, np.uint64(indices[plane, k])]
+            place = np.uint64(indices[plane, k])
+            values[plane, k] = x[plane, place] if place < pixels else x.dtype.type(0)
 
 
 # ------------------------------------------------------------------------------------------------- cells of two by two

@@ -16,6 +16,7 @@ from npseg.nn.layers.layer import (
     Shape,
     Wanted,
     axes_of_any_size,
+    check_weight,
     pair,
     size_of,
     weight_and_bias,
@@ -35,6 +36,10 @@ class Conv2d(Layer):
     groups: int = 1
     bias: bool = True
     initialiser: str = "he_normal"
+
+    def __post_init__(self) -> None:
+        """Check what the parameters' shapes follow from."""
+        check_weight(self.in_channels, self.out_channels, self.kernel_size, self.groups)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_out, C_in // groups, K_h, K_w) and the bias (C_out,)."""
@@ -119,6 +124,10 @@ class ConvTranspose2d(Layer):
     groups: int = 1
     bias: bool = False
     initialiser: str = "bilinear"
+
+    def __post_init__(self) -> None:
+        """Check what the parameters' shapes follow from."""
+        check_weight(self.in_channels, self.out_channels, self.kernel_size, self.groups)
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_in, C_out // groups, K_h, K_w) and the bias (C_out,)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npseg import buffers, ops
+from npseg import buffers, checks, ops
 from npseg.checks import Array
 from npseg.nn.layers.layer import Gradients, Layer, Mode, Wanted
 
@@ -30,6 +30,10 @@ class Scale(Layer):
     """Every value times a constant that does not learn."""
 
     factor: float
+
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        checks.number(self.factor, "factor")
 
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """Nothing is needed for the way back."""
@@ -74,6 +78,8 @@ class Dropout(Layer):
             raise ValueError("rng must be given to train a network with dropout, got None")
         if isinstance(mode.rng, np.random.Generator):
             return ops.dropout(x, self.p, mode.rng)
+        if not isinstance(mode.rng, Sequence) or not all(isinstance(rng, np.random.Generator) for rng in mode.rng):
+            raise TypeError(f"rng must be one numpy.random.Generator or several, got {checks.describe(mode.rng)}")
         if len(mode.rng) != len(x):
             raise ValueError(f"rng must be one generator, or one for each of {len(x)} images, got {len(mode.rng)}")
         y, mask = buffers.empty_like(x), buffers.empty_like(x)

@@ -167,6 +167,10 @@ class EnlargeBilinear(Layer):
 
     scale: int | tuple[int, int]
 
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        checks.pair(self.scale, "scale", at_least=1)
+
     def output_shape(self, *inputs: Shape) -> Shape:
         """(C, H * scale_h, W * scale_w)."""
         return inputs[0][0], *self._size(size_of(inputs[0]))

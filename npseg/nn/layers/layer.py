@@ -17,8 +17,10 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from npseg import checks
 from npseg.checks import Array
 from npseg.geometry import Axis, Coordinates, Padding, Size, parse_padding
+from npseg.nn.initialisation import INITIALISERS
 
 Shape = tuple[int, ...]
 C = TypeVar("C", bound=Coordinates)
@@ -51,6 +53,12 @@ class ParameterSpec:
 
     shape: Shape
     initialiser: str
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be made, before anybody makes it."""
+        checks.choice(self.initialiser, "initialiser", tuple(INITIALISERS))
+        for length in self.shape:
+            checks.integer(length, "each length of a parameter's shape", at_least=1)
 
 
 Gradients = tuple[tuple[Array | None, ...], dict[str, Array]]
@@ -106,6 +114,15 @@ def pair(value: int | tuple[int, int]) -> tuple[int, int]:
 def size_of(shape: Shape) -> Size:
     """(H, W) of (C, H, W)."""
     return shape[1], shape[2]
+
+
+def check_weight(in_channels: Any, out_channels: Any, kernel_size: Any, groups: Any) -> None:
+    """What a convolution's weight is made of; the operation checks how its windows lie."""
+    checks.pair(kernel_size, "kernel_size", at_least=1)
+    for name, value in (("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)):
+        checks.integer(value, name, at_least=1)
+    if in_channels % groups or out_channels % groups:
+        raise ValueError(f"groups must divide in_channels {in_channels} and out_channels {out_channels}, got {groups}")
 
 
 def weight_and_bias(shape: Shape, initialiser: str, bias: int | None) -> dict[str, ParameterSpec]:

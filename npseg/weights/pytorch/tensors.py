@@ -13,6 +13,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
+from npseg.files import read_into
 from npseg.weights.numbers import widened
 from npseg.weights.pytorch.pickles import Function, dictionary
 
@@ -63,12 +64,8 @@ class Storage:
     def read(self, stream: BinaryIO, byte_order: ByteOrder) -> Array:
         """The numbers from the stream, which must have been found to hold as many bytes."""
         numbers = np.empty(self.count, self.kind.dtype.newbyteorder(byte_order))
-        waiting = numbers.view(np.uint8).data
-        while waiting:
-            count = stream.readinto(waiting)  # type: ignore[attr-defined]  # every binary stream has it
-            if not count:
-                raise ValueError(f"storage {self.key!r} is cut short")
-            waiting = waiting[count:]
+        if not read_into(stream, numbers):
+            raise ValueError(f"storage {self.key!r} is cut short")
         numbers = np.asarray(numbers, self.kind.dtype)
         return widened(numbers) if self.kind.name == BFLOAT16 else numbers
 
