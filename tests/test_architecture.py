@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 LIBRARIES = {"numpy", "matplotlib", "PIL", "tqdm"}
-OPTIONAL = {"scipy": "matrices", "numba": "engines", "llvmlite": "engines", "safetensors": "weights"}
+OPTIONAL = {"scipy": "matrices", "numba": "engines", "llvmlite": "engines", "safetensors": "weights", "onnx": "weights"}
 
 
 def part_of(module: str) -> str:

@@ -283,6 +283,10 @@ def _averaging(node: Node) -> Node:
         return node
     pool = AvgPool2d(layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode)
     if isinstance(layer, MaxPool2d):
+        if layer.dilation not in (1, (1, 1)):
+            raise ValueError(
+                f"model must have no dilated max pool, which no average pool stands for, got {node.name!r}"
+            )
         return replace(node, layer=pool)
     values, _, reference = node.inputs
     # What stands in for the pool makes no indices; another pool's, taken for their size, are as large as its map.

@@ -1,6 +1,6 @@
 """The command line.
 
-    npseg train | pretrain | compare | evaluate | predict | convert | summary | formula | explain | explore
+    npseg train | pretrain | compare | evaluate | predict | convert | export | summary | formula | explain | explore
 
 Parsing, calling, printing; one file for each family of commands, as in `npseg.flags`. What takes time to import is
 imported by the command that needs it, so `--help` is quick.
@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": inference.evaluate,
     "predict": inference.predict,
     "convert": weights.convert,
+    "export": weights.export,
     "summary": counting.summary,
     "formula": counting.formula,
     "explain": teaching.explain,

@@ -1,15 +1,17 @@
-"""The flags of `npseg convert`."""
+"""The flags of `npseg convert` and `npseg export`; `npseg.cli.weights` does what they say."""
 
 import argparse
 from pathlib import Path
 from typing import Any
+
+from npseg.flags.arguments import TupleAction, positive
 
 CONVERTED = ("torchvision-vgg11", "torchvision-vgg13", "torchvision-vgg16", "torchvision-vgg19")
 """What `npseg convert` knows."""
 
 
 def add_commands(commands: Any) -> None:
-    """`convert`."""
+    """`convert` and `export`."""
     _add_convert(
         commands.add_parser(
             "convert",
@@ -17,6 +19,15 @@ def add_commands(commands: Any) -> None:
             description="Read a trained classifier, turn its fully connected layers into convolutions, give its layers "
             "npseg's names, and write the weights for npseg train --init-from. Formats go by the files' endings: .npz, "
             ".safetensors, .pth and .pt. PyTorch is not needed, and nothing that a file contains is run.",
+        )
+    )
+    _add_export(
+        commands.add_parser(
+            "export",
+            help="write a network as an .onnx file",
+            description="Write a trained network as an .onnx file, which ONNX Runtime and many others serve: images of "
+            "any size and number go in, logits come out. Classes and the preparation of images are kept in the file's "
+            "metadata. Needs the library onnx (pip install 'npseg[onnx]').",
         )
     )
 
@@ -31,4 +42,21 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
         choices=CONVERTED,
         required=True,
         help="whose names and layers IN has",
+    )
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(command="export")
+    parser.add_argument(
+        "network", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder (its best.npz is taken) or an .npz file"
+    )
+    parser.add_argument("target", type=Path, metavar="OUT.onnx", help="where to write")
+    parser.add_argument(
+        "--input-size",
+        type=positive,
+        nargs=2,
+        action=TupleAction,
+        metavar=("H", "W"),
+        help="of the only images to be taken: for classifiers whose fully connected layers fit no others "
+        "(default: any size)",
     )

@@ -116,8 +116,18 @@ def locate(path: Path) -> Path:
 def load_network(path: Path) -> tuple[Graph, Task]:
     """Read the network and its task from a checkpoint of either kind; errors as in `load`."""
     model, _, metadata = files.read(path)
+    return model, _task(path, metadata)
+
+
+def load_any_network(path: Path) -> tuple[Graph, Task | None]:
+    """Read a network, and its task where the file tells one; errors as in `load`."""
+    model, _, metadata = files.read(path)
+    return model, _task(path, metadata) if "task" in metadata else None
+
+
+def _task(path: Path, metadata: Mapping[str, Any]) -> Task:
     try:
-        return model, Task.from_description(metadata["task"])
+        return Task.from_description(metadata["task"])
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise ValueError(f"{path}: does not tell what its network was trained for: {error}") from error
 

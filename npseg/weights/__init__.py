@@ -12,6 +12,7 @@
 from npseg.weights.files import read, write, write_model
 from npseg.weights.matching import Report, load_into
 from npseg.weights.names import PUBLISHED, efficientnet_lite0, torchvision_alexnet, torchvision_vgg
+from npseg.weights.onnx_files import export_onnx, load_onnx
 from npseg.weights.pretrained import load_backbone, locate
 from npseg.weights.surgery import SOURCES, classifier_from, convert
 
@@ -22,8 +23,10 @@ __all__ = [
     "classifier_from",
     "convert",
     "efficientnet_lite0",
+    "export_onnx",
     "load_backbone",
     "load_into",
+    "load_onnx",
     "locate",
     "read",
     "torchvision_alexnet",

@@ -1,12 +1,15 @@
 """The layers: each an operation together with the shapes of its parameters; `layer.py` says what one can do."""
 
+from npseg.nn.layers.classification import LogSoftmax, Softmax
+from npseg.nn.layers.columns import Col2Im
 from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
 from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6, Scale
-from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear
+from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear, SelectChannels
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
 from npseg.nn.layers.linear import Flatten, Linear
 from npseg.nn.layers.normalisation import BatchNorm2d, LocalResponseNorm
 from npseg.nn.layers.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d, MaxUnpool2d
+from npseg.nn.layers.unpooling import NearestUnpool2d
 
 LAYERS: dict[str, type[Layer]] = {
     layer.__name__: layer
@@ -30,6 +33,11 @@ LAYERS: dict[str, type[Layer]] = {
         Concat,
         ResizeBilinear,
         EnlargeBilinear,
+        NearestUnpool2d,
+        SelectChannels,
+        Col2Im,
+        Softmax,
+        LogSoftmax,
     )
 }
 """Every layer by the name that descriptions and files know it by."""
@@ -40,6 +48,7 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm2d",
     "C",
+    "Col2Im",
     "Concat",
     "Conv2d",
     "Conv2dReLU",
@@ -53,16 +62,20 @@ __all__ = [
     "Layer",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MaxPool2d",
     "MaxUnpool2d",
     "Mode",
+    "NearestUnpool2d",
     "ParameterSpec",
     "Randomness",
     "ReLU",
     "ReLU6",
     "ResizeBilinear",
     "Scale",
+    "SelectChannels",
     "Shape",
+    "Softmax",
     "Wanted",
     "size_of",
 ]

@@ -1,4 +1,4 @@
-"""Layers that bring maps together: enlarged, cut or resized to one size, added, or stacked."""
+"""Layers that bring maps together: enlarged, cut or resized to one size, added, stacked, or taken apart again."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +83,38 @@ class Concat(Layer):
         """Each map gets the gradient of its own channels."""
         last_channels = np.cumsum(saved)[:-1]
         return tuple(np.split(grad, last_channels, axis=1)), {}
+
+
+@dataclass(frozen=True)
+class SelectChannels(Layer):
+    """So many of a map's channels, from the first one given: what undoes a `Concat`."""
+
+    first: int
+    channels: int
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """The selected channels.
+
+        Raises:
+            ValueError: the map has fewer.
+        """
+        if not 0 <= self.first < self.first + self.channels <= inputs[0][0]:
+            raise ValueError(
+                f"channels must lie in the map, got {self.first} ... {self.first + self.channels - 1} of {inputs[0][0]}"
+            )
+        return self.channels, *inputs[0][1:]
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """The backward pass needs the number of all channels."""
+        (x,) = inputs
+        self.output_shape(x.shape[1:])
+        return x[:, self.first : self.first + self.channels].copy(), x.shape[1]
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """Zeros for the channels that were left out."""
+        grad_x = np.zeros((len(grad), saved, *grad.shape[2:]), grad.dtype)
+        grad_x[:, self.first : self.first + self.channels] = grad
+        return (grad_x,), {}
 
 
 def _check_sizes(shapes: Sequence[Shape]) -> None:

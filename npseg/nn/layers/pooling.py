@@ -30,6 +30,7 @@ class MaxPool2d(Layer):
     stride: int | tuple[int, int] | None = None
     padding: Padding = 0
     ceil_mode: bool = True
+    dilation: int | tuple[int, int] = 1
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(C, H_out, W_out)."""
@@ -44,7 +45,12 @@ class MaxPool2d(Layer):
         """The backward pass needs the winners' positions and the input's size, not the input."""
         (x,) = inputs
         y, indices = ops.max_pool2d(
-            x, self.kernel_size, stride=self.stride, padding=self.padding, ceil_mode=self.ceil_mode
+            x,
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            ceil_mode=self.ceil_mode,
         )
         return y, Winners(indices, (x.shape[2], x.shape[3]))
 
@@ -161,7 +167,12 @@ Pool = MaxPool2d | MaxUnpool2d | AvgPool2d
 def _window(pool: Pool, size: Size) -> Window:
     """The pool's window on a map of this size, ceil mode's overhang included."""
     _, overhanging = pooling_window(
-        pool.kernel_size, size, stride=pool.stride, padding=pool.padding, ceil_mode=pool.ceil_mode
+        pool.kernel_size,
+        size,
+        stride=pool.stride,
+        padding=pool.padding,
+        dilation=_dilation(pool),
+        ceil_mode=pool.ceil_mode,
     )
     return overhanging
 
@@ -169,4 +180,9 @@ def _window(pool: Pool, size: Size) -> Window:
 def _axes(pool: Pool, inputs: tuple[Shape, ...]) -> tuple[Axis, Axis]:
     if inputs:
         return _window(pool, size_of(inputs[0])).axes
-    return axes_of_any_size(pool.kernel_size, pool.kernel_size if pool.stride is None else pool.stride, pool.padding, 1)
+    stride = pool.kernel_size if pool.stride is None else pool.stride
+    return axes_of_any_size(pool.kernel_size, stride, pool.padding, _dilation(pool))
+
+
+def _dilation(pool: Pool) -> int | tuple[int, int]:
+    return pool.dilation if isinstance(pool, MaxPool2d) else 1
