@@ -1,6 +1,7 @@
 """What a file computes in ONNX Runtime, and what the checker says of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,10 @@ import numpy as np
 
 from npseg import models
 from npseg.checks import Array
-from npseg.nn import Graph
+from npseg.geometry import Size, ceil_divide
+from npseg.nn import BatchNorm2d, Conv2d, ConvTranspose2d, Flatten, Graph, Layer, Linear, Node
+from npseg.nn.graph import IMAGE
+from npseg.nn.layers import Shape
 from npseg.weights import export_onnx
 
 TOLERANCE = 1e-4
@@ -61,6 +65,37 @@ def shaken(model: Graph) -> Graph:
     return model
 
 
+NARROWER = 8
+
+
+def narrowed(model: Graph, size: Size) -> Graph:
+    """The same network, for images of this size, with an eighth of the channels: all else that a file says is kept."""
+    shapes: dict[str, Shape] = {IMAGE: (model.input_channels, *size)}
+    nodes = []
+    for node in model.nodes:
+        layer = _narrowed(node.layer, shapes[node.inputs[0]])
+        nodes.append(Node(node.name, layer, node.inputs))
+        shapes[node.name] = layer.output_shape(*(shapes[name.removesuffix(".indices")] for name in node.inputs))
+    return Graph(nodes, input_channels=model.input_channels)
+
+
+def _narrowed(layer: Layer, shape: Shape) -> Layer:
+    """The layer for a map of this shape; a group of one channel stays one, another number of groups is kept."""
+    channels = shape[0]
+    match layer:
+        case Conv2d() | ConvTranspose2d():
+            groups = channels if layer.groups == layer.in_channels else layer.groups
+            each = 1 if groups == channels else ceil_divide(layer.out_channels, NARROWER * groups)
+            return replace(layer, in_channels=channels, out_channels=groups * each, groups=groups)
+        case Linear():
+            return replace(layer, in_features=channels, out_features=ceil_divide(layer.out_features, NARROWER))
+        case BatchNorm2d():
+            return replace(layer, channels=channels)
+        case Flatten():
+            return Flatten((channels, *layer.shape[1:]))
+    return layer
+
+
 def small_networks() -> Iterator[tuple[str, Graph, list[tuple[int, int]], dict[str, Any]]]:
     """Every kind of network of the library, narrow: its name, sizes of images, and how it is exported."""
     five, once, thrice = (2, 3, 4, 5, 6), (1, 1, 1, 1, 1), (1, 1, 2, 2, 2)
@@ -81,6 +116,7 @@ def small_networks() -> Iterator[tuple[str, Graph, list[tuple[int, int]], dict[s
     yield "deconvnet-paper", models.deconvnet(5, five, once, 7, form="paper"), [(231, 250)], {}
     yield "mobilenet-v1", models.mobilenet_v1(), [(75, 50)], {}
     yield "googlenet", models.googlenet(), [(75, 94)], {}
+    yield "efficientnet-lite0", models.efficientnet_lite0(), [(75, 94)], {}
 
 
 NETWORKS = {name: rest for name, *rest in small_networks()}

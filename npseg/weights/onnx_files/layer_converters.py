@@ -105,7 +105,8 @@ def max_pool2d(layer: MaxPool2d, place: Place) -> str:
 def max_unpool2d(layer: MaxUnpool2d, place: Place) -> str:
     """Values put to their indices in a list of zeros as long as the whole tensor, as ONNX counts a pool's indices.
 
-    ONNX's own MaxUnpool cannot undo a pool that rounds up: it takes no result smaller than full windows make.
+    ONNX's own MaxUnpool cannot undo a pool that rounds up: it takes no result smaller than full windows make. Where two
+    values of a window are equal but for rounding, a runtime may choose the other one, which lies elsewhere.
     """
     x, indices, reference = place.inputs
     batch_and_channels = place.helper("channels", "Shape", [x], end=2)
