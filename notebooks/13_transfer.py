@@ -205,8 +205,8 @@ picture
 # %% [markdown]
 # Little in one layer; but there are 49 of them, each shaken anew at every step, while the weights were fitted to
 # statistics that stood still. So a pretrained network keeps its running statistics **fixed** while it is fine-tuned;
-# scale and shift of each channel still learn. (On the photographs below: mean IU (평균 IU) 41.7% and 41.5% with fixed
-# statistics, 40.9% twice with the batch's.) A network from scratch has no statistics worth keeping and must take the
+# scale and shift of each channel still learn. (On the photographs below: mean IU (평균 IU) 41.3% and 40.8% with fixed
+# statistics, 39.2% and 39.1% with the batch's.) A network from scratch has no statistics worth keeping and must take the
 # batch's.
 
 # %%
@@ -235,7 +235,7 @@ assert all(name.startswith("score") for name in moving)
 # From the second step on gradients reach the backbone, through scores that are hardly better than chance. Large steps
 # in such directions would undo what a million images taught. So one takes a moderate learning rate (학습률), or gives
 # the backbone a fraction of the decoder's (`--backbone-rate 0.1`). Which of the two? Try: on the photographs below,
-# 1e-3 for all layers reaches mean IU 41.7% and 41.5%, and 3e-3 with a tenth of it for the backbone 40.8% and 41.4%.
+# 1e-3 for all layers reaches mean IU 41.3% and 40.8%, and 3e-3 with a tenth of it for the backbone 40.2% and 39.5%.
 #
 # ## On real photographs
 #
@@ -248,12 +248,12 @@ assert all(name.startswith("score") for name in moving)
 #
 # | start | mean IU | pixel accuracy |
 # |---|---|---|
-# | pretrained | 41.7%, 41.5% | 85.1%, 84.9% |
-# | from scratch | 27.1%, 27.9% | 75.8%, 76.1% |
+# | pretrained | 41.3%, 40.8% | 84.5%, 84.5% |
+# | from scratch | 25.1%, 27.0% | 74.0%, 75.2% |
 # | the most frequent class of each position | 16.7% | 59.0% |
 #
 # (240 steps of four images, two seeds each; Adam at 1e-3 pretrained and at 3e-3 from scratch, the best of three trials
-# each.) After 24 steps the pretrained network is at 35%, where the smaller network of
+# each.) After 24 steps the pretrained network is at 33%, where the smaller network of
 # [lesson 11](11_training.ipynb) was after 1,400 from scratch. Signs and pavements, of which 60 photographs teach
 # little, are there at last, if blurred:
 #
