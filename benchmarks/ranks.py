@@ -100,7 +100,7 @@ def _work(options: argparse.Namespace) -> None:
         own = gradients()
         times = {
             "step": _seconds(step, options.seconds, ranks),
-            "allreduce": _seconds(lambda: ranks.summed(own), options.seconds / 4, ranks),
+            "allreduce": 0.0 if ranks.alone else _seconds(lambda: ranks.summed(own), options.seconds / 4, ranks),
         }
     if ranks.first:
         print(json.dumps(times))
@@ -110,7 +110,8 @@ def _seconds(run: Callable[[], object], seconds: float, ranks: Ranks) -> float:
     """The median time of a repetition; all ranks stop after the same one."""
     run()
     times: list[float] = []
-    while not ranks.any(sum(times) > seconds):
+    end = time.perf_counter() + seconds
+    while not ranks.any(time.perf_counter() > end):
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)

@@ -206,8 +206,8 @@ picture
 # Little in one layer; but there are 49 of them, each shaken anew at every step, while the weights were fitted to
 # statistics that stood still. So a pretrained network keeps its running statistics **fixed** while it is fine-tuned;
 # scale and shift of each channel still learn. (On the photographs below: mean IU (평균 IU) 41.3% and 40.8% with fixed
-# statistics, 39.2% and 39.1% with the batch's.) A network from scratch has no statistics worth keeping and must take the
-# batch's.
+# statistics, 39.2% and 39.1% with the batch's.) A network from scratch has no statistics worth keeping and must take
+# the batch's.
 
 # %%
 free, fixed = BatchNorm2d(4), BatchNorm2d(4, fixed=True)

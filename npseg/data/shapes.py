@@ -14,6 +14,7 @@ size nor colour says what is shown. Later objects cover earlier ones, and some r
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -218,7 +219,7 @@ def _photograph(colors: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.clip(colors * brightness + darkest + noise, 0, 255).astype(np.uint8)
 
 
-class _Generated:
+class _Generated(ABC):
     """What the generated data sets share: `count` images, of which number `index` is drawn when it is asked for."""
 
     classes = tuple(kind.name for kind in KINDS)
@@ -246,9 +247,9 @@ class _Generated:
         image, labels = self._drawn(generator(self.seed, f"{self.kind}-{self.split}", index))
         return Sample(image, labels, f"{self.split}-{index:05d}")
 
+    @abstractmethod
     def _drawn(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One image and its labels."""
-        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         """The arguments but the split."""

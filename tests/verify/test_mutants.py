@@ -45,8 +45,12 @@ def test_faults_are_found(mutant):
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", [mutant for mutant in MUTANTS if mutant.check == "reference"], ids=named)
 def test_faults_are_found_by_comparing_with_others(mutant):
-    pytest.importorskip("scipy")
-    check(mutant)
+    try:
+        check(mutant)
+    except ValueError as error:
+        if "checks must leave something to do" not in str(error):
+            raise
+        pytest.skip("no library that computes this operation is installed")
 
 
 @pytest.mark.slow
