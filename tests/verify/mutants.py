@@ -642,7 +642,7 @@ MUTANTS = [
     Mutant(
         "running statistics not read back",
         "models.files:read",
-        '_fill(path, model.buffers, arrays, "buffers")',
+        'model.buffers = _fitting(path, model.buffer_specs, model.dtype, arrays, "buffers")',
         "pass",
         "training",
         "im2col",
@@ -652,7 +652,7 @@ MUTANTS = [
     Mutant(
         "the step forgotten",
         "training.checkpoints:load",
-        'step=integer(metadata["step"], "step", at_least=0)',
+        'step=checks.integer(metadata["step"], "step", at_least=0)',
         "step=0",
         "training",
         "im2col",
