@@ -80,6 +80,22 @@ def test_a_change_in_any_file_of_the_engine_compiles_anew(package, tmp_path):
     assert run(RELU, **environment).stderr == ""
 
 
+def test_what_a_process_with_older_sources_writes_late_is_not_used(package, tmp_path):
+    """It may overwrite what the index, which is newer, names."""
+    folder, environment = package
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    run(RELU, **environment)
+    old = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*.nbc")}
+    with (folder / "microkernel.py").open("a") as file:
+        file.write("# a change\n")
+    run(RELU, **environment)
+    assert old.keys() == set((tmp_path / "cache").rglob("*.nbc"))
+    for path, content in old.items():
+        path.write_bytes(content)
+    assert run(RELU, **environment).stderr == NOTICE
+    assert run(RELU, **environment).stderr == ""
+
+
 def test_a_read_only_package_keeps_its_kernels_in_the_users_cache(package, tmp_path):
     folder, environment = package
     (folder / "__pycache__").write_text("a file where the folder would be: nothing can be written there")

@@ -1,9 +1,10 @@
 """Where compiled kernels are kept between processes.
 
 Numba keeps them beside the source, or in the user's cache folder where the package folder is read-only (a folder named
-by NUMBA_CACHE_DIR comes before both). Three things are done here that it leaves out, each a few lines:
+by NUMBA_CACHE_DIR comes before both). Four things are done here that it leaves out, each a few lines:
 
     stale      a kernel is compiled anew when any file of this folder has changed: kernels call one another
+    late       what a process with older sources writes over a newer file is taken for missing
     damaged    what cannot be read is compiled anew; what cannot be written is not kept
     together   the file of each specialisation has a name of its own, so that two processes that compile different ones
                at the same time cannot mix them up
@@ -56,8 +57,13 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]  # Numba has no types
     def save(self, key: Any, data: Any) -> None:
         """The index comes last: it never names a file that is not there."""
         name = self._data_name(int(_digest(repr(key).encode())[:15], base=16))
-        self._save_data(name, data)
+        self._save_data(name, (SOURCES, data))
         self._save_index({**self._load_index(), key: name})
+
+    def load(self, key: Any) -> Any:
+        """What is kept for the key by these sources, or None."""
+        kept = super().load(key)
+        return kept[1] if kept is not None and kept[0] == SOURCES else None
 
     def _load_index(self) -> dict[Any, str]:
         try:
