@@ -46,21 +46,31 @@ class Mutant:
 @contextmanager
 def planted(mutant):
     """npseg with the fault in it."""
-    module, path = mutant.where.split(":")
-    module = importlib.import_module(f"npseg.{module}")
-    found = module
-    for name in path.split("."):
-        found = inspect.getattr_static(found, name)
-    if hasattr(found, "compiled"):  # a kernel
-        planting = _kernel_in_place(module, found.compiled.py_func, mutant)
-    else:
-        planting = _code_in_place(inspect.unwrap(getattr(found, "__func__", found)), mutant)
-    with planting:
+    module, function, is_kernel = _place(mutant)
+    with _kernel_in_place(module, function, mutant) if is_kernel else _code_in_place(function, mutant):
         _forget()
         try:
             yield
         finally:
             _forget()
+
+
+def has_its_place(mutant):
+    """Whether what the fault replaces stands in its function, once."""
+    _, function, _ = _place(mutant)
+    return inspect.getsource(function).count(mutant.old) == 1
+
+
+def _place(mutant):
+    """The module, the function, and whether it is a kernel."""
+    module, path = mutant.where.split(":")
+    module = importlib.import_module(f"npseg.{module}")
+    found = module
+    for name in path.split("."):
+        found = inspect.getattr_static(found, name)
+    if hasattr(found, "compiled"):
+        return module, found.compiled.py_func, True
+    return module, inspect.unwrap(getattr(found, "__func__", found)), False
 
 
 def _faulty_source(function, mutant):
@@ -733,8 +743,8 @@ KERNELS = [
     Mutant(
         "missing += in the compiled scatter",
         "engines.numba.pooling:_scatter",
-        "np.uint64(indices[plane, k])] += values",
-        "np.uint64(indices[plane, k])] = values",
+        "x[plane, place] += values",
+        "x[plane, place] = values",
         "max_pool2d",
         "numba",
         "adjoint",

@@ -5,7 +5,7 @@ import math
 import shlex
 
 import pytest
-from mutants import COMPILED, KERNELS, MUTANTS, planted
+from mutants import COMPILED, KERNELS, MUTANTS, has_its_place, planted
 
 from npseg import cli, engines
 from npseg.verify import verify
@@ -34,6 +34,13 @@ def check(mutant):
 
 def test_there_are_many():
     assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) >= 25
+
+
+@pytest.mark.parametrize("mutant", [*MUTANTS, *COMPILED, *KERNELS], ids=named)
+def test_the_code_that_a_fault_replaces_is_there(mutant):
+    if mutant in (*COMPILED, *KERNELS) and "numba" not in engines():
+        pytest.skip("Numba is not installed")
+    assert has_its_place(mutant)
 
 
 # PyTorch alone takes seconds to import.
