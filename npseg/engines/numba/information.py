@@ -4,22 +4,20 @@ from typing import Any
 
 import llvmlite
 import numba
-from numba.core.registry import cpu_target
 
 from npseg.engines import choice
 from npseg.engines.numba.compiling import cache_folder
-from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, VECTORS
+from npseg.engines.numba.microkernel import PROCESSOR, ROWS, VECTOR_BYTES, VECTORS
 
 
 def describe() -> dict[str, Any]:
     """The keys that `npseg.engine_info` lists for this engine; starts Numba's threads, but compiles nothing."""
-    _, processor, _ = cpu_target.target_context.codegen().magic_tuple()
     threads = numba.get_num_threads()
     winograd = choice.option("numba", "winograd", None, None)
     return {
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
-        "processor": processor,
+        "processor": PROCESSOR,
         "vector_bits": 8 * VECTOR_BYTES,
         "tile": (ROWS, VECTORS * VECTOR_BYTES // 4),
         "threads": threads,

@@ -30,8 +30,9 @@ from numba.extending import intrinsic
 from npseg.checks import Array
 from npseg.engines.numba.compiling import inner
 
-FEATURES = frozenset(cpu_target.target_context.codegen().magic_tuple()[2].split(","))
-"""What Numba compiles for: the processor's features, unless the environment (NUMBA_CPU_NAME, ...) asks for less."""
+_, PROCESSOR, _features = cpu_target.target_context.codegen().magic_tuple()
+FEATURES = frozenset(_features.split(","))
+"""What Numba compiles for: this processor, unless the environment (NUMBA_CPU_NAME, ...) asks for less."""
 
 
 def _vector_bytes() -> int:

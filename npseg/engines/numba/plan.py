@@ -18,7 +18,7 @@ measured to take. The constants are nanoseconds on two cores with AVX-512; only 
 import numba
 
 from npseg.engines.numba.grids import Blocking, Grid
-from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
+from npseg.engines.numba.microkernel import PROCESSOR, ROWS, rounded_to_lanes
 from npseg.geometry import Window, ceil_divide
 
 CACHE = 2**18
@@ -96,7 +96,10 @@ def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window)
     return bool(0 < seen[0] * seen[1] <= REAL_SHARE * window.area * outputs)
 
 
-PRODUCT = 1 / 240
+TAKES_HALVES = ("znver4",)
+"""Processors that do 512-bit vectors in two halves: products take twice the time there, transforms hardly more."""
+
+PRODUCT = (2 if PROCESSOR in TAKES_HALVES else 1) / 240
 """Nanoseconds of a multiply-add in the microkernel."""
 
 DIRECT_OVERHEAD = 1.2
@@ -108,8 +111,11 @@ TURNED = 0.12
 WEIGHT_ENTRY = 0.14
 """Nanoseconds for an entry of a transformed weight."""
 
-TILE_ENTRY, ROW_OF_TILES = 0.2, 1.8
+TILE_ENTRY, ROW_OF_TILES = 0.12, 2.2
 """Nanoseconds for an entry of a transformed tile, and what each row of tiles costs besides."""
+
+TURNED_TILE_ENTRY = 0.2
+"""Nanoseconds for an entry of a tile whose channels lie side by side."""
 
 TILES = {"off": (), "f2": (2,), "f4": (2, 4)}
 """The m of Winograd's algorithms F(m x m, 3 x 3) that each setting allows."""
@@ -144,7 +150,7 @@ def weight_tile_size(allowed: str, images: int, channels: int, out_channels: int
     times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * TURNED}
     for m in TILES[allowed]:
         tiles = images * _tiles(size[0], 1, m) * _tiles(size[1], 1, m)
-        transforms = (channels + out_channels) * tiles * TILE_ENTRY
+        transforms = (channels + out_channels) * tiles * TURNED_TILE_ENTRY
         times[m] = (m + 2) ** 2 * (weights * tiles * PRODUCT + transforms + 2 * weights * WEIGHT_ENTRY)
     return min(times, key=lambda m: times[m])
 

@@ -1,11 +1,11 @@
-"""Small constant matrices applied to long vectors, and lines split into every m-th entry: Winograd's building blocks.
+"""Small constant matrices applied to long vectors, and lines dealt out by m: Winograd's building blocks.
 
     linear(matrix):   y_u[j] = sum over v of matrix[u, v] * x_v[j]          for all j, `lanes` at a time
-    split(m):         y_p[t] = x[m * t + p]
+    deal(m):          y_p[t] = x[m * t + p]
     join(m):          y[m * t + p] = x_p[t]
 
 Written as LLVM instructions, as the microkernel is, and for the same reason: with so many arrays at once, a compiler
-cannot prove that none overlaps another, and falls back to one number at a time. `split` and `join`, and `linear` if it
+cannot prove that none overlaps another, and falls back to one number at a time. `deal` and `join`, and `linear` if it
 is `padded`, read and write whole vectors, beyond the end if need be. Otherwise what is left at the end is done in
 halves, quarters and so on of a vector, and nothing beyond is touched.
 """
@@ -23,49 +23,86 @@ from npseg.checks import Array
 from npseg.engines.numba.microkernel import VECTOR_BYTES
 
 
-def linear(matrix: Array, wrap: int | None = None, *, padded: bool = False) -> Callable[..., None]:
+def linear(matrix: Array, *, padded: bool = False) -> Callable[..., None]:
     """A function (x, x_start, x_step, y, y_start, y_step, length) that applies a constant matrix.
 
-    Vector x_v starts at x_start + v * x_step, and y_u at y_start + u * y_step. With `wrap`, x_v starts at
-    x_start + (v % wrap) * x_step + v // wrap: after `split(wrap)`, these are the neighbouring entries of a line. With
-    `padded`, the length counts as rounded up to whole vectors.
+    Vector x_v starts at x_start + v * x_step, and y_u at y_start + u * y_step. With `padded`, the length counts as
+    rounded up to whole vectors.
     """
-    rows = [[float(value) for value in row] for row in np.asarray(matrix, np.float32)]
-    columns = len(rows[0])
+    number, columns = types.intp, np.shape(matrix)[1]
 
     @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
     def apply(typing: Any, x: Any, x_start: Any, x_step: Any, y: Any, y_start: Any, y_step: Any, length: Any) -> Any:
         """See `linear`."""
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            vectors = _Vectors(context, builder, signature, arguments, (0, 3))
             _, first, step, _, to, to_step, count = arguments
-            inputs = []
-            for v in range(columns):
-                times, beyond = (v, 0) if wrap is None else (v % wrap, v // wrap)
-                start = builder.add(first, builder.mul(step, step.type(times)))
-                inputs.append(builder.add(start, start.type(beyond)))
-            outputs = [builder.add(to, builder.mul(to_step, to_step.type(u))) for u in range(len(rows))]
-
-            def body(place: Any, width: int) -> None:
-                values = [vectors.load(0, builder.add(start, place), width) for start in inputs]
-                for row, start in zip(rows, outputs, strict=True):
-                    vectors.store(3, builder.add(start, place), vectors.combination(row, values, width))
-
-            vectors.for_each(count, body, padded=padded)
+            inputs = _starts(builder, first, step, columns)
+            _write_linear(
+                _Vectors(context, builder, signature, arguments, (0, 3)), matrix, inputs, to, to_step, count, padded
+            )
             return context.get_dummy_value()
 
-        return types.void(x, types.intp, types.intp, y, types.intp, types.intp, types.intp), code
+        return types.void(x, number, number, y, number, number, number), code
 
     return apply  # type: ignore[no-any-return, unused-ignore]
 
 
-def split(m: int) -> Callable[..., None]:
+def linear_of_dealt(matrix: Array, m: int, *, padded: bool = False) -> Callable[..., None]:
+    """The same for vectors that were dealt out: a function (x, x_start, x_step, x_jump, y, y_start, y_step, length).
+
+    Vector x_v starts at x_start + (v % m) * x_step + v // m * x_jump: after `deal(m)` and with a jump of 1, these are
+    the neighbouring entries of a line.
+    """
+    number, columns = types.intp, np.shape(matrix)[1]
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def apply(
+        typing: Any, x: Any, x_start: Any, x_step: Any, x_jump: Any, y: Any, y_start: Any, y_step: Any, length: Any
+    ) -> Any:
+        """See `linear_of_dealt`."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            _, first, step, jump, _, to, to_step, count = arguments
+            rounds = _starts(builder, first, jump, -(-columns // m))
+            inputs = [start for round in rounds for start in _starts(builder, round, step, m)][:columns]
+            _write_linear(
+                _Vectors(context, builder, signature, arguments, (0, 4)), matrix, inputs, to, to_step, count, padded
+            )
+            return context.get_dummy_value()
+
+        return types.void(x, number, number, number, y, number, number, number), code
+
+    return apply  # type: ignore[no-any-return, unused-ignore]
+
+
+def _starts(builder: Any, first: Any, step: Any, count: int) -> list[Any]:
+    """first, first + step, first + 2 step, ..."""
+    return [builder.add(first, builder.mul(step, step.type(k))) for k in range(count)]
+
+
+def _write_linear(
+    vectors: "_Vectors", matrix: Array, inputs: list[Any], to: Any, to_step: Any, length: Any, padded: bool
+) -> None:
+    """The loop of a constant matrix along vectors of the first array that start at `inputs`."""
+    rows = [[float(value) for value in row] for row in np.asarray(matrix, np.float32)]
+    outputs = _starts(vectors.builder, to, to_step, len(rows))
+    add = vectors.builder.add
+
+    def body(place: Any, width: int) -> None:
+        values = [vectors.load(0, add(start, place), width) for start in inputs]
+        for row, start in zip(rows, outputs, strict=True):
+            vectors.store(1, add(start, place), vectors.combination(row, values, width))
+
+    vectors.for_each(length, body, padded=padded)
+
+
+def deal(m: int) -> Callable[..., None]:
     """A function (x, x_start, y, y_start, y_step, length): y[y_start + p * y_step + t] = x[x_start + m * t + p]."""
 
     @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
     def apply(typing: Any, x: Any, x_start: Any, y: Any, y_start: Any, y_step: Any, length: Any) -> Any:
-        """See `split`."""
+        """See `deal`."""
 
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             vectors = _Vectors(context, builder, signature, arguments, (0, 2))
@@ -76,7 +113,7 @@ def split(m: int) -> Callable[..., None]:
                 whole = vectors.load(0, start, width * m)
                 for p in range(m):
                     part = vectors.shuffled(whole, whole, [m * t + p for t in range(width)])
-                    vectors.store(2, builder.add(builder.add(to, builder.mul(to_step, to_step.type(p))), place), part)
+                    vectors.store(1, builder.add(builder.add(to, builder.mul(to_step, to_step.type(p))), place), part)
 
             vectors.for_each(count, body, padded=True)
             return context.get_dummy_value()
@@ -105,7 +142,7 @@ def join(m: int) -> Callable[..., None]:
                 while len(parts) > 1:  # p and p + len / 2 side by side, until all are
                     half = len(parts) // 2
                     parts = [vectors.interleaved(parts[p], parts[p + half]) for p in range(half)]
-                vectors.store(3, builder.add(to, builder.mul(place, place.type(m))), parts[0])
+                vectors.store(1, builder.add(to, builder.mul(place, place.type(m))), parts[0])
 
             vectors.for_each(count, body, padded=True)
             return context.get_dummy_value()
@@ -120,10 +157,9 @@ class _Vectors:
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any, arrays: tuple[int, ...]) -> None:
         self.builder = builder
-        self.data = {
-            place: context.make_array(signature.args[place])(context, builder, arguments[place]).data
-            for place in arrays
-        }
+        self.data = [
+            context.make_array(signature.args[place])(context, builder, arguments[place]).data for place in arrays
+        ]
 
     def for_each(self, length: Any, body: Callable[[Any, int], None], *, padded: bool) -> None:
         """Run `body(place, width)` along the length, in whole vectors, then in ever smaller parts of one."""

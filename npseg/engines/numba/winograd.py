@@ -7,12 +7,17 @@ matrices, multiply entry by entry, transform back. In two dimensions, for a tile
     Y = A^T [ (G g G^T) * (B^T d B) ] A           d: (m + 2) x (m + 2) pixels, g: 3 x 3 weights, *: entry by entry
 
 F(2x2, 3x3) saves a factor of 2.25, F(4x4, 3x3) one of 4. Summed over the channels, each of the (m + 2)^2 entries is a
-matrix product, weights (C_out, C) times pixels (C, tiles), which is where the time goes:
+matrix product, weights (C_out, C) times pixels (C, tiles):
 
-    for each block of tiles (or group of output channels):
-        for each channel and row of tiles:  pixels[e, c, tile] = (B^T d B)[e]                 (e: the entry)
-        for each entry e:                   products[e, o, tile] = sum over c of weights[e, o, c] * pixels[e, c, tile]
-        for each o and row of tiles:        y = A^T products A + bias
+    for each strip of rows of tiles:                                                  (shared among the threads)
+        for each channel c:                 pixels[e, c, tile] = (B^T d B)[e]                 (e: the entry)
+        for each block of ROWS output channels o:
+            for each entry e:               products[e, o, tile] = sum over c of weights[e, o, c] * pixels[e, c, tile]
+            for each o:                     y = A^T products A + bias
+
+So all between an image and its convolution stays in a core's own cache. Where the weights are too many to be read for
+every strip, each of the three steps is shared among the threads by itself, for larger blocks of tiles or for groups of
+output channels. How rows of tiles are transformed is in `winograd_tiles`, their products are in `entries`.
 
 With dilation d, the outputs that are d apart see only pixels that are d apart: each of these d * d grids is an image of
 its own. The gradient with respect to the input is the same convolution with the kernels turned by half a turn.
@@ -30,22 +35,10 @@ import numpy as np
 from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
-from npseg.engines.numba.lines import copy_line, inside, store_line
-from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, multiply_rows, rounded_to_lanes
-from npseg.engines.numba.winograd_matrices import (
-    back_of_four,
-    back_of_two,
-    join_four,
-    join_two,
-    neighbours_of_four,
-    neighbours_of_two,
-    pixels_of_four,
-    pixels_of_two,
-    split_in_four,
-    split_in_two,
-    weights_of_four,
-    weights_of_two,
-)
+from npseg.engines.numba.entries import multiply_entries, multiply_entry, uneven
+from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
+from npseg.engines.numba.winograd_matrices import weights_of_four, weights_of_two
+from npseg.engines.numba.winograd_tiles import tile_rows, together
 from npseg.geometry import Window, ceil_divide
 
 PIXEL_BYTES = 8 * 2**20
@@ -57,14 +50,17 @@ BLOCK_BYTES = 3 * 2**20
 WEIGHT_BYTES = 5 * 2**19
 """Transformed weights of one group of output channels."""
 
+STRIP_BYTES = 5 * 2**17
+"""Transformed pixels of a strip: half of what a core's own cache holds, since other things pass through it."""
+
+STRIP_WEIGHT_BYTES = 5 * 2**19
+"""Up to so many bytes of transformed weights, which every strip reads, convolutions go strip by strip."""
+
+LEAST_TILES = 24
+"""Tiles that a strip should have: every weight that is read is multiplied with so many."""
+
 TOGETHER = 16
 """Channels whose weights are gathered before they are transformed."""
-
-DEPTH = 256
-"""Channels (or tiles) that are multiplied at a time."""
-
-BLOCKS_OF_TASK, COLUMNS_OF_TASK = 8, 6 * VECTOR_BYTES
-"""The part of a product that a thread takes at once; columns in whole tiles of the microkernel."""
 
 F = np.float32
 
@@ -85,11 +81,13 @@ class _Numbers(NamedTuple):
     dilation_w: int
     tile_rows: int
     tile_columns: int
-    padded_columns: int
+    rows_together: int
+    wide: int
     rows: int
     rows_at_once: int
     blocks: int
     blocks_at_once: int
+    strip: int
     flip: bool
 
 
@@ -114,12 +112,14 @@ class Winograd:
         all_rows = shape[0] * rows.dilation * columns.dilation * tile_rows
         blocks = -(-out_shape[1] // ROWS)
         tile_bytes = 4 * (m + 2) ** 2 * tile_columns
+        weight_bytes = 4 * (m + 2) ** 2 * shape[1] * blocks * ROWS
         if all_rows * tile_bytes * shape[1] <= PIXEL_BYTES:
             row_parts = 1
-            block_parts = -(-4 * (m + 2) ** 2 * shape[1] * blocks * ROWS // WEIGHT_BYTES)
+            block_parts = -(-weight_bytes // WEIGHT_BYTES)
         else:
             row_parts = max(1, round(all_rows * tile_bytes * (shape[1] + out_shape[1]) / BLOCK_BYTES))
             block_parts = 1
+        self.together = together(m, tile_columns)
         self.numbers = _Numbers(
             m=m,
             channels=shape[1],
@@ -134,17 +134,41 @@ class Winograd:
             dilation_w=columns.dilation,
             tile_rows=tile_rows,
             tile_columns=tile_columns,
-            padded_columns=rounded_to_lanes(tile_columns + 1, 4),
+            rows_together=self.together.rows,
+            wide=self.together.wide,
             rows=all_rows,
             rows_at_once=-(-all_rows // row_parts),
             blocks=blocks,
             blocks_at_once=-(-blocks // block_parts),
+            strip=_rows_of_strip(all_rows, tile_columns, tile_bytes * shape[1], weight_bytes),
             flip=flip,
         )
         self.words = np.array(self.numbers)
 
     def run(self, source: Array, weight: Array, y: Array, bias: Array | None = None, relu: bool = False) -> bool:
         """Write y; with relu, cut off the negative results. Always true: here NaN may spread within its tile."""
+        bias = np.zeros(self.numbers.out_channels, F) if bias is None else bias
+        run = self._in_strips if self.numbers.strip else self._in_blocks
+        run(source.reshape(-1), weight.reshape(-1), y.reshape(-1), bias, relu)
+        return True
+
+    def _in_strips(self, source: Array, weight: Array, y: Array, bias: Array, relu: bool) -> None:
+        """Each strip in one core, from its pixels to its outputs."""
+        n, threads, transforms = self.numbers, numba.config.NUMBA_NUM_THREADS, TRANSFORMS[self.numbers.m]
+        entries, pitch = (n.m + 2) ** 2, rounded_to_lanes(n.strip * n.tile_columns, 4)
+        weights, pixels, products, lines = buffers.workspace(
+            F,
+            (entries, uneven(n.blocks * n.channels * ROWS)),
+            (threads, entries, uneven(n.channels * pitch)),
+            (threads, entries, uneven(ROWS * pitch)),
+            (threads, self.together.numbers),
+        )
+        offsets, strips = np.arange(n.channels) * pitch, ceil_divide(n.rows, n.strip)
+        transforms.weights(n.blocks, weights, weight, 0, self.words)
+        transforms.strip(strips, y, source, weights, bias, relu, pixels, products, offsets, pitch, lines, self.words)
+
+    def _in_blocks(self, source: Array, weight: Array, y: Array, bias: Array, relu: bool) -> None:
+        """Step by step, each shared by all cores; of blocks of tiles and groups of channels, only ones are several."""
         n, threads, transforms = self.numbers, numba.config.NUMBA_NUM_THREADS, TRANSFORMS[self.numbers.m]
         entries, pitch = (n.m + 2) ** 2, uneven(rounded_to_lanes(n.rows_at_once * n.tile_columns, 4))
         weights, pixels, products, lines = buffers.workspace(
@@ -152,64 +176,37 @@ class Winograd:
             (entries, uneven(n.blocks_at_once * n.channels * ROWS)),
             (entries, uneven(n.channels * pitch)),
             (entries, uneven(n.blocks_at_once * ROWS * pitch)),
-            (threads, (2 * n.m + 5) * n.m * n.padded_columns),
+            (threads, self.together.numbers),
         )
         offsets = np.arange(n.channels) * pitch
-        bias = np.zeros(n.out_channels, F) if bias is None else bias
-        source, weight, y = source.reshape(-1), weight.reshape(-1), y.reshape(-1)
         for row in range(0, n.rows, n.rows_at_once):
             rows = min(n.rows_at_once, n.rows - row)
-            transforms.transform_pixels(n.channels * rows, pixels, source, row, rows, pitch, lines, self.words)
+            parts = ceil_divide(rows, n.rows_together)
+            transforms.pixels(n.channels * parts, pixels, source, row, rows, pitch, lines, self.words)
             for block in range(0, n.blocks, n.blocks_at_once):
                 blocks = min(n.blocks_at_once, n.blocks - block)
-                if row == 0:  # there are several blocks of tiles, or several groups of channels, but never both
-                    transforms.transform_weights(blocks, weights, weight, block, self.words)
+                if row == 0:
+                    transforms.weights(blocks, weights, weight, block, self.words)
                 multiply_entries(weights, pixels, products, offsets, blocks, pitch, rows * n.tile_columns, 0)
-                lines_back = min(blocks * ROWS, n.out_channels - block * ROWS) * rows
-                transforms.transform_back(
-                    lines_back, y, products, bias, relu, block, row, rows, pitch, lines, self.words
-                )
-        return True
+                tasks = min(blocks * ROWS, n.out_channels - block * ROWS) * parts
+                transforms.outputs(tasks, y, products, bias, relu, block, row, rows, pitch, lines, self.words)
 
 
-def uneven(length: int) -> int:
-    """A length that keeps the entries, which are written together, out of one another's places in the cache."""
-    return length + (16 if length % 1024 == 0 else 0) + 16
+def _rows_of_strip(rows: int, tiles: int, row_bytes: int, weight_bytes: int) -> int:
+    """How many rows of tiles a strip has; 0: strips would not pay.
 
-
-def multiply_entries(
-    a: Array, b: Array, c: Array, offsets: Array, blocks: int, pitch: int, columns: int, accumulate: int
-) -> None:
-    """c[e] (+)= a[e] b[e] for each entry e: a packed in blocks of ROWS, the rows of b at the offsets, c's at pitch."""
-    tasks = len(a) * ceil_divide(blocks, BLOCKS_OF_TASK) * ceil_divide(columns, COLUMNS_OF_TASK)
-    _multiply_entries(tasks, a, b, c, offsets, blocks, pitch, columns, accumulate)
-
-
-@on_all_cores()
-def _multiply_entries(
-    task: int, a: Array, b: Array, c: Array, offsets: Array, blocks: int, pitch: int, columns: int, accumulate: int
-) -> None:
-    """One entry, some blocks of rows, some columns."""
-    depth = len(offsets)
-    groups, strips = -(-blocks // BLOCKS_OF_TASK), -(-columns // COLUMNS_OF_TASK)
-    strip, group, entry = task % strips, task // strips % groups, task // strips // groups
-    column = strip * COLUMNS_OF_TASK
-    for k in range(0, depth, DEPTH):
-        for block in range(group * BLOCKS_OF_TASK, min((group + 1) * BLOCKS_OF_TASK, blocks)):
-            multiply_rows(
-                a[entry],
-                (block * depth + k) * ROWS,
-                b[entry],
-                column,
-                offsets,
-                k,
-                min(DEPTH, depth - k),
-                c[entry],
-                block * ROWS * pitch + column,
-                pitch,
-                min(COLUMNS_OF_TASK, columns - column),
-                accumulate + k,
-            )
+    Args:
+        rows: of tiles, of all images.
+        tiles: in a row.
+        row_bytes: of a row's transformed pixels.
+        weight_bytes: of the transformed weights.
+    """
+    threads = numba.config.NUMBA_NUM_THREADS
+    most = min(STRIP_BYTES // row_bytes, ceil_divide(rows, threads))
+    if weight_bytes > STRIP_WEIGHT_BYTES or most * tiles < LEAST_TILES:
+        return 0
+    strips_of_thread = ceil_divide(ceil_divide(rows, most), threads)
+    return ceil_divide(rows, strips_of_thread * threads)
 
 
 @inner
@@ -228,24 +225,18 @@ def _gather_weights(g: Array, weight: Array, o: int, c: int, channels: int, n: A
                     line[t * ROWS] = taps[t]
 
 
-@inner
-def _place_of_row(row: int, n: Any) -> tuple[int, int, int]:
-    """The image, and the first output's row and column, of a row of tiles; each grid of a dilation has its own rows."""
-    grid, tile = row // n.tile_rows, row % n.tile_rows
-    image, phase = grid // (n.dilation_h * n.dilation_w), grid % (n.dilation_h * n.dilation_w)
-    return image, tile * n.m * n.dilation_h + phase // n.dilation_w, phase % n.dilation_w
-
-
 class _Transforms(NamedTuple):
     """The tasks of one m."""
 
-    transform_weights: Task
-    transform_pixels: Task
-    transform_back: Task
+    weights: Task
+    pixels: Task
+    outputs: Task
+    strip: Task
 
 
 def _transforms(m: int) -> _Transforms:
     """Each m has tasks of its own, and only those that are used are compiled."""
+    pixels_of_rows, outputs_of_rows = tile_rows(m)
 
     @on_all_cores()
     def transform_weights(block: int, transformed: Array, weight: Array, first: int, numbers: Array) -> None:
@@ -274,35 +265,11 @@ def _transforms(m: int) -> _Transforms:
     ) -> None:
         """pixels[e, c, tile] = (B^T d B)[e] for some rows of tiles."""
         n = _named(numbers)
-        size, tiles, entry, wide = n.m + 2, n.tile_columns, pixels.shape[1], n.padded_columns
-        length = tiles * n.m + 2
-        spaced = n.m * wide
+        groups = -(-rows // n.rows_together)
+        c, row = task // groups, task % groups * n.rows_together
+        count = min(n.rows_together, rows - row)
         lines = all_lines[numba.get_thread_id()]
-        line, parts, down = lines[:spaced], lines[spaced : spaced * (size + 1)], lines[spaced * (size + 1) :]
-        c, row = task // rows, task % rows
-        image, i, j = _place_of_row(first + row, n)
-        begin, end = inside(j - n.left, n.dilation_w, n.width, length)
-        for u in range(size):
-            seen = i - n.top + u * n.dilation_h
-            if 0 <= seen < n.height:
-                start = ((image * n.channels + c) * n.height + seen) * n.width + j - n.left
-                copy_line(line[:length], source, start, n.dilation_w, begin, end)
-            else:
-                for k in range(length):
-                    line[k] = 0
-            if m == 4:
-                split_in_four(line, 0, parts, u * spaced, wide, wide)
-            else:
-                split_in_two(line, 0, parts, u * spaced, wide, wide)
-        at = c * pitch + row * tiles
-        if m == 4:
-            pixels_of_four(parts, 0, spaced, down, 0, spaced, spaced)
-            for u in range(6):
-                neighbours_of_four(down, u * spaced, wide, pixels.reshape(-1), u * 6 * entry + at, entry, tiles)
-        else:
-            pixels_of_two(parts, 0, spaced, down, 0, spaced, spaced)
-            for u in range(4):
-                neighbours_of_two(down, u * spaced, wide, pixels.reshape(-1), u * 4 * entry + at, entry, tiles)
+        pixels_of_rows(pixels, c * pitch + row * n.tile_columns, source, c, first + row, count, lines, n)
 
     @on_all_cores()
     def transform_back(
@@ -320,30 +287,44 @@ def _transforms(m: int) -> _Transforms:
     ) -> None:
         """y = A^T products A + bias, for some blocks of channels and rows of tiles."""
         n = _named(numbers)
-        size, tiles, entry, wide = n.m + 2, n.tile_columns, products.shape[1], n.padded_columns
-        channel = block * ROWS
-        lines = all_lines[numba.get_thread_id()]
-        down, parts, line = lines[: n.m * size * wide], lines[n.m * size * wide :], lines[n.m * (size + 1) * wide :]
-        o, row = task // rows, task % rows
-        image, i, j = _place_of_row(first + row, n)
-        at = o * pitch + row * tiles
-        for v in range(size):
-            if m == 4:
-                back_of_four(products.reshape(-1), v * entry + at, 6 * entry, down, v * wide, 6 * wide, tiles)
-            else:
-                back_of_two(products.reshape(-1), v * entry + at, 4 * entry, down, v * wide, 4 * wide, tiles)
-        length = min(-(-(n.out_width - j) // n.dilation_w), tiles * n.m)
-        for u in range(min(n.m, -(-(n.out_height - i) // n.dilation_h))):
-            if m == 4:
-                back_of_four(down, u * 6 * wide, wide, parts, 0, wide, tiles)
-                join_four(parts, 0, wide, line, 0, tiles)
-            else:
-                back_of_two(down, u * 4 * wide, wide, parts, 0, wide, tiles)
-                join_two(parts, 0, wide, line, 0, tiles)
-            start = ((image * n.out_channels + channel + o) * n.out_height + i + u * n.dilation_h) * n.out_width + j
-            store_line(y, start, line, bias[channel + o], 0, length, n.dilation_w, relu)
+        groups = -(-rows // n.rows_together)
+        o, row = task // groups, task % groups * n.rows_together
+        count = min(n.rows_together, rows - row)
+        lines, at = all_lines[numba.get_thread_id()], o * pitch + row * n.tile_columns
+        outputs_of_rows(y, products, at, bias, relu, block * ROWS + o, first + row, count, lines, n)
 
-    return _Transforms(transform_weights, transform_pixels, transform_back)
+    @on_all_cores()
+    def convolve_strip(
+        task: int,
+        y: Array,
+        source: Array,
+        weights: Array,
+        bias: Array,
+        relu: bool,
+        all_pixels: Array,
+        all_products: Array,
+        offsets: Array,
+        pitch: int,
+        all_lines: Array,
+        numbers: Array,
+    ) -> None:
+        """Some rows of tiles from their pixels to their outputs, in memory that only this core uses."""
+        n = _named(numbers)
+        thread = numba.get_thread_id()
+        pixels, products, lines = all_pixels[thread], all_products[thread], all_lines[thread]
+        first = task * n.strip
+        rows = min(n.strip, n.rows - first)
+        for c in range(n.channels):
+            pixels_of_rows(pixels, c * pitch, source, c, first, rows, lines, n)
+        for block in range(n.blocks):
+            for e in range(len(weights)):
+                multiply_entry(
+                    weights[e], pixels[e], 0, products[e], offsets, block, 1, pitch, rows * n.tile_columns, 0, 0
+                )
+            for o in range(min(ROWS, n.out_channels - block * ROWS)):
+                outputs_of_rows(y, products, o * pitch, bias, relu, block * ROWS + o, first, rows, lines, n)
+
+    return _Transforms(transform_weights, transform_pixels, transform_back, convolve_strip)
 
 
 TRANSFORMS = {m: _transforms(m) for m in (2, 4)}

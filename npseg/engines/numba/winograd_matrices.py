@@ -7,7 +7,7 @@ Source: Lavin, Gray, "Fast algorithms for convolutional neural networks" (2016).
 
 import numpy as np
 
-from npseg.engines.numba.transforms import join, linear, split
+from npseg.engines.numba.transforms import deal, join, linear, linear_of_dealt
 
 _BACK = {
     2: np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
@@ -45,9 +45,11 @@ _PIXELS = {
 }
 """B^T for each m."""
 
+DEAL = {m: deal(m) for m in (2, 4)}
+JOIN = {m: join(m) for m in (2, 4)}
+PIXELS_DOWN = {m: linear_of_dealt(_PIXELS[m], m, padded=True) for m in (2, 4)}
+PIXELS_ACROSS = {m: linear_of_dealt(_PIXELS[m], m) for m in (2, 4)}
+BACK = {m: linear(_BACK[m], padded=True) for m in (2, 4)}
+
 weights_of_two, weights_of_four = linear(_WEIGHTS[2]), linear(_WEIGHTS[4])
 pixels_of_two, pixels_of_four = linear(_PIXELS[2], padded=True), linear(_PIXELS[4], padded=True)
-neighbours_of_two, neighbours_of_four = linear(_PIXELS[2], wrap=2), linear(_PIXELS[4], wrap=4)
-back_of_two, back_of_four = linear(_BACK[2], padded=True), linear(_BACK[4], padded=True)
-split_in_two, split_in_four = split(2), split(4)
-join_two, join_four = join(2), join(4)

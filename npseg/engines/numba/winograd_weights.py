@@ -24,9 +24,10 @@ import numpy as np
 from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
+from npseg.engines.numba.entries import multiply_entries, uneven
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.engines.numba.transforms import linear
-from npseg.engines.numba.winograd import F, multiply_entries, uneven
+from npseg.engines.numba.winograd import F
 from npseg.engines.numba.winograd_matrices import pixels_of_four, pixels_of_two
 from npseg.geometry import Window, ceil_divide
 
