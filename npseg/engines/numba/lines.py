@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import numpy as np
+
 from npseg.checks import Array
 from npseg.engines.numba.compiling import inner
+from npseg.engines.numba.vectors import LANES, added, copy, exceeds, load, select, spread, store
 
 
 @inner
@@ -18,11 +21,10 @@ def copy_line(line: Array, source: Array, start: int, stride: int, begin: int, e
     """line[j] = source[start + j * stride] from begin to end, zeros around it."""
     for j in range(begin):
         line[j] = 0
-    seen, pixels = line[begin:end], source[start + begin * stride :]
     if stride == 1:
-        for j in range(len(seen)):
-            seen[j] = pixels[j]
+        copy(source, start + begin, line, begin, end - begin)
     else:
+        seen, pixels = line[begin:end], source[start + begin * stride :]
         for j in range(len(seen)):
             seen[j] = pixels[j * stride]
     for j in range(end, len(line)):
@@ -32,15 +34,14 @@ def copy_line(line: Array, source: Array, start: int, stride: int, begin: int, e
 @inner
 def store_line(y: Array, start: int, sums: Array, shift: Any, begin: int, end: int, step: int, relu: bool) -> None:
     """y[start + j * step] = sums[j] + shift from begin to end, the negative cut off if asked for."""
-    pixels, seen, zero = y[start + begin * step :], sums[begin:end], sums.dtype.type(0)
-    if step == 1 and relu:
-        for j in range(len(seen)):
-            value = seen[j] + shift
-            pixels[j] = zero if value <= zero else value
-    elif step == 1:
-        for j in range(len(seen)):
-            pixels[j] = seen[j] + shift
-    else:
-        for j in range(len(seen)):
-            value = seen[j] + shift
-            pixels[j * step] = zero if relu and value <= zero else value
+    length, zero = end - begin, sums.dtype.type(0)
+    if step == 1 and length >= LANES:
+        shifts, least = spread(shift), spread(zero)
+        for block in range(0, length, LANES):
+            j = begin + min(block, length - LANES)
+            values = added(load(sums, j), shifts)
+            store(y, start + j, select(exceeds(values, least), values, least) if relu else values)
+        return
+    for j in range(begin, end):
+        value = sums[np.uintp(j)] + shift
+        y[np.uintp(start + j * step)] = zero if relu and value <= zero else value

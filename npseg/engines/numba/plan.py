@@ -108,7 +108,7 @@ DIRECT_OVERHEAD = 1.2
 TURNED = 0.12
 """Nanoseconds for a number that the direct weight gradient turns to have its channels last."""
 
-WEIGHT_ENTRY = 0.14
+WEIGHT_ENTRY = 0.12
 """Nanoseconds for an entry of a transformed weight."""
 
 TILE_ENTRY, ROW_OF_TILES = 0.12, 2.2

@@ -219,6 +219,16 @@ def plus(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+def added(typing: Any, a: Any, b: Any) -> Any:
+    """a + b, of floats."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fadd(*arguments)
+
+    return a(a, b), code
+
+
+@intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
 def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, in one rounding where the processor can."""
 
@@ -248,6 +258,9 @@ def _comparison(compare: Callable[..., Any], meaning: str) -> Any:
 beats = _comparison(
     lambda builder, a, b: builder.and_(builder.fcmp_unordered(">", a, b), builder.fcmp_ordered("ord", b, b)),
     "Whether a is larger, where NaN is larger than any number and nothing is larger than NaN.",
+)
+exceeds = _comparison(
+    lambda builder, a, b: builder.fcmp_unordered(">", a, b), "Whether a float a is larger than b, or one of them NaN."
 )
 differ = _comparison(lambda builder, a, b: builder.fcmp_unordered("!=", a, b), "Whether two floats differ.")
 equal = _comparison(lambda builder, a, b: builder.icmp_signed("==", a, b), "Whether two integers are equal.")

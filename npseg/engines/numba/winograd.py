@@ -9,9 +9,9 @@ matrices, multiply entry by entry, transform back. In two dimensions, for a tile
 F(2x2, 3x3) saves a factor of 2.25, F(4x4, 3x3) one of 4. Summed over the channels, each of the (m + 2)^2 entries is a
 matrix product, weights (C_out, C) times pixels (C, tiles):
 
-    for each strip of rows of tiles:                                                  (shared among the threads)
+    for each strip of rows of tiles (and group of output channels):                   (shared among the threads)
         for each channel c:                 pixels[e, c, tile] = (B^T d B)[e]                 (e: the entry)
-        for each block of ROWS output channels o:
+        for each block of ROWS outputs o:
             for each entry e:               products[e, o, tile] = sum over c of weights[e, o, c] * pixels[e, c, tile]
             for each o:                     y = A^T products A + bias
 
@@ -56,8 +56,8 @@ STRIP_BYTES = 5 * 2**17
 STRIP_WEIGHT_BYTES = 5 * 2**19
 """Up to so many bytes of transformed weights, which every strip reads, convolutions go strip by strip."""
 
-LEAST_TILES = 24
-"""Tiles that a strip should have: every weight that is read is multiplied with so many."""
+LEAST_TILES = 16
+"""Tiles that a strip should have: rather than make smaller ones, several cores share a strip's output channels."""
 
 TOGETHER = 16
 """Channels whose weights are gathered before they are transformed."""
@@ -140,7 +140,9 @@ class Winograd:
             rows_at_once=-(-all_rows // row_parts),
             blocks=blocks,
             blocks_at_once=-(-blocks // block_parts),
-            strip=_rows_of_strip(all_rows, tile_columns, tile_bytes * shape[1], weight_bytes),
+            strip=_rows_of_strip(all_rows, tile_columns, tile_bytes * shape[1])
+            if weight_bytes <= STRIP_WEIGHT_BYTES
+            else 0,
             flip=flip,
         )
         self.words = np.array(self.numbers)
@@ -164,8 +166,11 @@ class Winograd:
             (threads, self.together.numbers),
         )
         offsets, strips = np.arange(n.channels) * pitch, ceil_divide(n.rows, n.strip)
+        parts = min(ceil_divide(threads, strips), n.blocks)
         transforms.weights(n.blocks, weights, weight, 0, self.words)
-        transforms.strip(strips, y, source, weights, bias, relu, pixels, products, offsets, pitch, lines, self.words)
+        transforms.strip(
+            strips * parts, parts, y, source, weights, bias, relu, pixels, products, offsets, pitch, lines, self.words
+        )
 
     def _in_blocks(self, source: Array, weight: Array, y: Array, bias: Array, relu: bool) -> None:
         """Step by step, each shared by all cores; of blocks of tiles and groups of channels, only ones are several."""
@@ -192,21 +197,19 @@ class Winograd:
                 transforms.outputs(tasks, y, products, bias, relu, block, row, rows, pitch, lines, self.words)
 
 
-def _rows_of_strip(rows: int, tiles: int, row_bytes: int, weight_bytes: int) -> int:
-    """How many rows of tiles a strip has; 0: strips would not pay.
+def _rows_of_strip(rows: int, tiles: int, row_bytes: int) -> int:
+    """How many rows of tiles a strip has.
 
     Args:
         rows: of tiles, of all images.
         tiles: in a row.
         row_bytes: of a row's transformed pixels.
-        weight_bytes: of the transformed weights.
     """
     threads = numba.config.NUMBA_NUM_THREADS
-    most = min(STRIP_BYTES // row_bytes, ceil_divide(rows, threads))
-    if weight_bytes > STRIP_WEIGHT_BYTES or most * tiles < LEAST_TILES:
-        return 0
-    strips_of_thread = ceil_divide(ceil_divide(rows, most), threads)
-    return ceil_divide(rows, strips_of_thread * threads)
+    most = max(STRIP_BYTES // row_bytes, 1)
+    strip = min(most, max(ceil_divide(rows, threads), ceil_divide(LEAST_TILES, tiles)))
+    strips = ceil_divide(rows, strip)
+    return ceil_divide(rows, ceil_divide(strips, threads) * threads) if strips >= threads else strip
 
 
 @inner
@@ -296,6 +299,7 @@ def _transforms(m: int) -> _Transforms:
     @on_all_cores()
     def convolve_strip(
         task: int,
+        parts: int,
         y: Array,
         source: Array,
         weights: Array,
@@ -308,15 +312,15 @@ def _transforms(m: int) -> _Transforms:
         all_lines: Array,
         numbers: Array,
     ) -> None:
-        """Some rows of tiles from their pixels to their outputs, in memory that only this core uses."""
+        """Some rows of tiles, for a part of the output channels, in memory that only this core uses."""
         n = _named(numbers)
         thread = numba.get_thread_id()
         pixels, products, lines = all_pixels[thread], all_products[thread], all_lines[thread]
-        first = task * n.strip
+        first, part = task // parts * n.strip, task % parts
         rows = min(n.strip, n.rows - first)
         for c in range(n.channels):
             pixels_of_rows(pixels, c * pitch, source, c, first, rows, lines, n)
-        for block in range(n.blocks):
+        for block in range(part * n.blocks // parts, (part + 1) * n.blocks // parts):
             for e in range(len(weights)):
                 multiply_entry(
                     weights[e], pixels[e], 0, products[e], offsets, block, 1, pitch, rows * n.tile_columns, 0, 0
