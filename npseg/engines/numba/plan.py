@@ -145,10 +145,13 @@ def tile_size(
 
 
 def weight_tile_size(allowed: str, images: int, channels: int, out_channels: int, size: tuple[int, int]) -> int:
-    """The same for a weight gradient, whose tiles have their channels side by side."""
+    """The same for a weight gradient, whose tiles have their channels side by side.
+
+    Only the largest m that is allowed is considered: a smaller one is seldom faster, and costs seconds to compile.
+    """
     weights, outputs = channels * out_channels, images * size[0] * size[1]
     times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * TURNED}
-    for m in TILES[allowed]:
+    for m in TILES[allowed][-1:]:
         tiles = images * _tiles(size[0], 1, m) * _tiles(size[1], 1, m)
         transforms = (channels + out_channels) * tiles * TURNED_TILE_ENTRY
         times[m] = (m + 2) ** 2 * (weights * tiles * PRODUCT + transforms + 2 * weights * WEIGHT_ENTRY)
