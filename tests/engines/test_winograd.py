@@ -1,5 +1,7 @@
 """Winograd's convolutions: how far they are off, what they leave alone, and that they teach as well."""
 
+import importlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,12 +10,15 @@ from hypothesis import strategies as st
 import npseg
 from npseg import ops
 from npseg.data import Shapes
+from npseg.geometry import convolution_window
 from npseg.models import fcn, vgg
 from npseg.nn.loss import cross_entropy
 from npseg.training.optimisers import Adam
 
 if "numba" not in npseg.engines():
     pytest.skip("Numba is not installed", allow_module_level=True)
+
+winograd = importlib.import_module("npseg.engines.numba.winograd")
 
 BOUNDS = {"off": 5e-6, "f2": 5e-6, "f4": 5e-5}
 """Of the largest error, relative to the largest number: single precision adds up its own roundings in any case."""
@@ -77,6 +82,27 @@ def test_errors_stay_in_their_bounds_with_dilation(winograd, dilation):
     arrays = draw((2, 48, 31, 26), 40, padding=dilation, dilation=dilation)
     for name, error in errors(arrays, winograd, padding=dilation, dilation=dilation).items():
         assert error <= BOUNDS[winograd], name
+
+
+@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("shape", [(3, 20, 30, 41), (1, 33, 61, 130), (5, 40, 8, 7), (1, 300, 9, 5)])
+def test_strips_change_no_bit(monkeypatch, m, dilation, shape):
+    """However the tiles are cut, every sum has the same order: step by step for all, strip by strip, in tiny strips."""
+    x, weight, _ = draw(shape, 24, padding=dilation, dilation=dilation)
+    bias = np.arange(24, dtype=np.float32)
+    window = convolution_window(3, shape[2:], stride=1, padding=dilation, dilation=dilation)
+    results = []
+    for weight_bytes, strip_bytes in ((0, 0), (2**30, winograd.STRIP_BYTES), (2**30, 1)):
+        monkeypatch.setattr(winograd, "STRIP_WEIGHT_BYTES", weight_bytes)
+        monkeypatch.setattr(winograd, "STRIP_BYTES", strip_bytes)
+        y = np.full((shape[0], 24, *shape[2:]), np.nan, np.float32)
+        convolution = winograd.Winograd(shape, y.shape, window, m, flip=False)
+        assert bool(convolution.numbers.strip) == bool(weight_bytes)
+        convolution.run(x, weight, y, bias, relu=True)
+        results.append(y)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
 
 
 @pytest.mark.parametrize("winograd", ["f2", "f4"])

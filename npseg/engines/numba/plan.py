@@ -102,7 +102,7 @@ TAKES_HALVES = ("znver4",)
 PRODUCT = (2 if PROCESSOR in TAKES_HALVES else 1) / 240
 """Nanoseconds of a multiply-add in the microkernel."""
 
-DIRECT_OVERHEAD = 1.2
+DIRECT_OVERHEAD = 1.5
 """What direct convolution takes, relative to its products alone: bands, columns computed for nothing, stores."""
 
 TURNED = 0.12
