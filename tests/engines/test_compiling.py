@@ -20,6 +20,16 @@ RELU = """
         y = ops.relu(x)
     assert y.dtype == x.dtype and np.array_equal(y, np.maximum(x, 0))
 """
+STEP = """
+    import numpy as np
+    from npseg import models, nn, use_engine
+    from npseg.training.optimisers import Adam
+    model = models.fcn(models.vgg((16, 32, 32, 32, 32), (2, 1, 1, 1, 1), fc6=32), 3, 8)
+    with use_engine("numba"):
+        logits, saved = model.forward(np.ones((2, 3, 64, 64), np.float32))
+        _, grad = nn.cross_entropy(logits, np.zeros((2, 64, 64), int))
+        Adam().update(model.parameters, model.backward(grad, saved), 0.1)
+"""
 NOTICE = "npseg: compiling for this processor (once, then it is kept) ...\n"
 EVERY_TIME = "npseg: compiling for this processor (every time: set NUMBA_CACHE_DIR to keep it) ...\n"
 NOWHERE = "/dev/null/nowhere"  # no folder, and none can be made
@@ -37,6 +47,11 @@ def test_a_warm_cache_compiles_nothing_and_says_nothing(cache):
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb[ci]")}
     assert run(RELU, NUMBA_CACHE_DIR=str(cache)).stderr == ""
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nb[ci]")} == before
+
+
+def test_every_kernel_of_a_training_step_is_kept(tmp_path):
+    for notice in (NOTICE, ""):
+        assert run(STEP, NUMBA_CACHE_DIR=str(tmp_path)).stderr == notice
 
 
 def test_it_says_nothing_about_other_peoples_functions(cache):

@@ -38,7 +38,13 @@ from npseg.engines.numba.compiling import Task, inner, numbers_of, on_all_cores
 from npseg.engines.numba.entries import multiply_entries, multiply_entry, uneven
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.engines.numba.winograd_matrices import weights_of_four, weights_of_two
-from npseg.engines.numba.winograd_tiles import tile_rows, together
+from npseg.engines.numba.winograd_tiles import (
+    output_rows_of_four,
+    output_rows_of_two,
+    pixel_rows_of_four,
+    pixel_rows_of_two,
+    together,
+)
 from npseg.geometry import Window, ceil_divide
 
 PIXEL_BYTES = 8 * 2**20
@@ -238,8 +244,10 @@ class _Transforms(NamedTuple):
 
 
 def _transforms(m: int) -> _Transforms:
-    """Each m has tasks of its own, and only those that are used are compiled."""
-    pixels_of_rows, outputs_of_rows = tile_rows(m)
+    """Each m has tasks of its own, and only those that are used are compiled.
+
+    They name what they call: a kernel that had it from around would not be found again where kernels are kept.
+    """
 
     @on_all_cores()
     def transform_weights(block: int, transformed: Array, weight: Array, first: int, numbers: Array) -> None:
@@ -272,7 +280,10 @@ def _transforms(m: int) -> _Transforms:
         c, row = task // groups, task % groups * n.rows_together
         count = min(n.rows_together, rows - row)
         lines = all_lines[numba.get_thread_id()]
-        pixels_of_rows(pixels, c * pitch + row * n.tile_columns, source, c, first + row, count, lines, n)
+        if m == 4:
+            pixel_rows_of_four(pixels, c * pitch + row * n.tile_columns, source, c, first + row, count, lines, n)
+        else:
+            pixel_rows_of_two(pixels, c * pitch + row * n.tile_columns, source, c, first + row, count, lines, n)
 
     @on_all_cores()
     def transform_back(
@@ -294,7 +305,10 @@ def _transforms(m: int) -> _Transforms:
         o, row = task // groups, task % groups * n.rows_together
         count = min(n.rows_together, rows - row)
         lines, at = all_lines[numba.get_thread_id()], o * pitch + row * n.tile_columns
-        outputs_of_rows(y, products, at, bias, relu, block * ROWS + o, first + row, count, lines, n)
+        if m == 4:
+            output_rows_of_four(y, products, at, bias, relu, block * ROWS + o, first + row, count, lines, n)
+        else:
+            output_rows_of_two(y, products, at, bias, relu, block * ROWS + o, first + row, count, lines, n)
 
     @on_all_cores()
     def convolve_strip(
@@ -319,14 +333,20 @@ def _transforms(m: int) -> _Transforms:
         first, part = task // parts * n.strip, task % parts
         rows = min(n.strip, n.rows - first)
         for c in range(n.channels):
-            pixels_of_rows(pixels, c * pitch, source, c, first, rows, lines, n)
+            if m == 4:
+                pixel_rows_of_four(pixels, c * pitch, source, c, first, rows, lines, n)
+            else:
+                pixel_rows_of_two(pixels, c * pitch, source, c, first, rows, lines, n)
         for block in range(part * n.blocks // parts, (part + 1) * n.blocks // parts):
             for e in range(len(weights)):
                 multiply_entry(
                     weights[e], pixels[e], 0, products[e], offsets, block, 1, pitch, rows * n.tile_columns, 0, 0
                 )
             for o in range(min(ROWS, n.out_channels - block * ROWS)):
-                outputs_of_rows(y, products, o * pitch, bias, relu, block * ROWS + o, first, rows, lines, n)
+                if m == 4:
+                    output_rows_of_four(y, products, o * pitch, bias, relu, block * ROWS + o, first, rows, lines, n)
+                else:
+                    output_rows_of_two(y, products, o * pitch, bias, relu, block * ROWS + o, first, rows, lines, n)
 
     return _Transforms(transform_weights, transform_pixels, transform_back, convolve_strip)
 

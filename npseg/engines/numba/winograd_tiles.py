@@ -48,17 +48,12 @@ def _place_of_row(row: int, n: Any) -> tuple[int, int, int]:
     return image, tile * n.m * n.dilation_h + phase // n.dilation_w, phase % n.dilation_w
 
 
-class TileRows(NamedTuple):
-    """What kernels call to transform the rows of one m."""
+def _rows_of_tiles(m: int) -> tuple[Any, Any]:
+    """What kernels call to transform the rows of one m.
 
-    pixels: Any
-    """(pixels, at, source, c, first, rows, lines, n): pixels[e, at + r * tiles + t] = (B^T d B)[e] of channel c."""
-    outputs: Any
-    """(y, products, at, bias, relu, o, first, rows, lines, n): y = A^T products[:, at + r * tiles + t] A + bias[o]."""
-
-
-def tile_rows(m: int) -> TileRows:
-    """Each m has its own."""
+    (pixels, at, source, c, first, rows, lines, n)          pixels[e, at + r * tiles + t] = (B^T d B)[e] of channel c
+    (y, products, at, bias, relu, o, first, rows, lines, n)  y = A^T products[:, at + r * tiles + t] A + bias[o]
+    """
     deal, pixels_down, pixels_across, back, join = DEAL[m], PIXELS_DOWN[m], PIXELS_ACROSS[m], BACK[m], JOIN[m]
     size = m + 2
 
@@ -128,4 +123,8 @@ def tile_rows(m: int) -> TileRows:
                     start = ((image * n.out_channels + o) * n.out_height + i) * n.out_width + j
                     store_line(y, start, lines[line + r * tiles * m :], bias[o], 0, length, n.dilation_w, relu)
 
-    return TileRows(pixels_of_rows, outputs_of_rows)
+    return pixels_of_rows, outputs_of_rows
+
+
+pixel_rows_of_two, output_rows_of_two = _rows_of_tiles(2)
+pixel_rows_of_four, output_rows_of_four = _rows_of_tiles(4)
