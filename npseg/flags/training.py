@@ -17,7 +17,7 @@ NETWORK_DEFAULTS: dict[str, Any] = {
 VGG_FLAGS = ("widths", "depths", "fc6", "dropout")
 """Those that describe a VGG."""
 ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "fcn": {"stride": 8, "fc6": 256, "dropout": 0.5, "form": "same", "train_upsampling": None},
+    "fcn": {"stride": 8, "at_once": False, "fc6": 256, "dropout": 0.5, "form": "same", "train_upsampling": None},
     "segnet": {},
     "deconvnet": {"fc6": 256},
     "deeplab-largefov": {"fc6": 256, "dropout": 0.5},
@@ -185,6 +185,13 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(32, 16, 8),
         help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {fcn['stride']})",
+    )
+    network.add_argument(
+        "--at-once",
+        action="store_true",
+        default=None,
+        help="scale pool4 and pool3 before they are scored, as the FCN that is trained in one go rather than from the "
+        "coarser ones needs it; with --stride 16 or 8 (default: not scaled)",
     )
     add_vgg(network)
     _add_decoder(network)
