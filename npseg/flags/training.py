@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from npseg.flags.arguments import Commands, TupleAction, add_engine, not_negative, positive, words
+from npseg.flags.arguments import Commands, TupleAction, add_engine, add_size, not_negative, positive, words
 
 SHAPES = "shapes"
 SHAPES_COUNT = {"train": 5000, "val": 200}
@@ -134,14 +134,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help=f'folder with images/, labels/, classes.csv, train.txt and val.txt, or "{SHAPES}", which are generated '
         f"(default: {SHAPES})",
     )
-    data.add_argument(
-        "--image-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help=f"of the generated shapes (default: {words(shapes['image_size'])})",
-    )
+    add_size(data, "--image-size", f"of the generated shapes (default: {words(shapes['image_size'])})")
     data.add_argument(
         "--batch-size",
         type=positive,
@@ -160,14 +153,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="resize each training image by a random factor between these (default: leave its size)",
     )
-    data.add_argument(
-        "--crop",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help="train on random windows of this size (default: on whole images)",
-    )
+    add_size(data, "--crop", "train on random windows of this size (default: on whole images)")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
