@@ -184,6 +184,7 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
     assert config["network"] == {
         "architecture": "fcn",
         "stride": 32,
+        "at_once": False,
         "widths": [1, 2, 3, 4, 5],
         "depths": [1, 2, 1, 1, 2],
         "fc6": 6,
@@ -198,6 +199,25 @@ def test_every_flag_reaches_the_run(tmp_path, folder):
     assert model.parameters["conv2_2.weight"].shape == (2, 2, 3, 3)
     assert model.parameters["fc7.weight"].shape == (6, 6, 1, 1)
     assert "upscore.weight" not in model.trainable
+
+
+def test_at_once_scales_the_skips_and_survives_a_resume(tmp_path, folder, capsys):
+    def layers(output):
+        return files.load(output / "checkpoint.npz").describe()["nodes"]
+
+    plain, scaled = tmp_path / "plain", tmp_path / "scaled"
+    common = ["train", "--data", str(folder), "--steps", "1", *TINY]
+    assert cli.main([*common, "--output", str(plain)]) == 0
+    assert cli.main([*common, "--output", str(scaled), "--at-once"]) == 0
+    assert json.loads((scaled / "config.json").read_text())["network"]["at_once"] is True
+    before = layers(scaled)
+    added = [node for node in before if node["name"] not in {node["name"] for node in layers(plain)}]
+    assert [node["options"] for node in added] == [{"factor": factor} for factor in (0.01, 0.0001)]
+    assert cli.main(["train", "--resume", str(scaled), "--steps", "2"]) == 0
+    assert layers(scaled) == before
+    capsys.readouterr()
+    status, error = error_of([*common, "--stride", "32", "--at-once"], capsys)
+    assert (status, "--at-once scales the maps of skips, so it needs --stride 16 or 8, got 32" in error) == (2, True)
 
 
 def test_median_class_weights_are_numbers_in_the_config(tmp_path, folder):

@@ -96,6 +96,7 @@ def test_an_fcn_starts_from_it(tmp_path, classifier):
     assert network == {
         "architecture": "fcn",
         "stride": 16,
+        "at_once": False,
         "form": "same",
         "train_upsampling": None,
         "init_from": str(classifier),

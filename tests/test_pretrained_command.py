@@ -58,6 +58,7 @@ def test_the_config_says_how_it_was_built(run, published):
     assert config["network"] == {
         "architecture": "fcn",
         "stride": 16,
+        "at_once": False,
         "form": "same",
         "train_upsampling": None,
         "init_from": None,

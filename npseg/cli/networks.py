@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from npseg.nn.graph import Graph
 
 OF_BACKBONES = ("pretrained", "fixed_statistics")
+OF_DECODERS = ("form", "train_upsampling", "at_once")
+"""What `npseg.models.fcn` takes besides classes and stride."""
 
 
 def describe(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -24,6 +26,8 @@ def describe(chosen: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
         if name in given:
             raise UsageError(f"{flag_of(name)} {why}")
     names = [*NETWORK_DEFAULTS, *ARCHITECTURE_DEFAULTS[chosen["architecture"]]]
+    if "at_once" in given and chosen["stride"] == 32:
+        raise UsageError("--at-once scales the maps of skips, so it needs --stride 16 or 8, got 32")
     network = {name: chosen[name] for name in names} | {"init_from": given.get("init_from")}
     if _begins_as_classifier(network):
         return _without_backbone(network, given) | {"on_classifier": True}
@@ -75,7 +79,7 @@ def _on_classifier(classes: Sequence[str], network: Mapping[str, Any], seed: int
     from npseg.training.transfer import fcn_on_classifier
 
     path = checkpoints.locate(Path(network["init_from"]))
-    options = {"form": network["form"], "train_upsampling": network["train_upsampling"], "seed": seed}
+    options = {name: network[name] for name in OF_DECODERS} | {"seed": seed}
     model, normalise = fcn_on_classifier(path, classes, network["stride"], **options)
     print(f"{path.name}: the classifier that the network is built on")
     return model, normalise
@@ -101,7 +105,7 @@ def _initialise(model: "Graph", network: Mapping[str, Any]) -> None:
 def _fcn(classes: int, network: Mapping[str, Any], seed: int) -> "Graph":
     from npseg.models import fcn, fcn_on, vgg
 
-    options = {"form": network["form"], "train_upsampling": network["train_upsampling"], "seed": seed}
+    options = {name: network[name] for name in OF_DECODERS} | {"seed": seed}
     if "backbone" in network:
         options["fixed_statistics"] = network["fixed_statistics"]
         return fcn_on(network["backbone"], classes, network["stride"], **options)

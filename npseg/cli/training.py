@@ -105,7 +105,9 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _name(chosen: Mapping[str, Any]) -> str:
     """What a run is called: after its data and its network."""
-    network = f"fcn{chosen['stride']}s" if chosen["architecture"] == "fcn" else chosen["architecture"]
+    network = chosen["architecture"]
+    if network == "fcn":
+        network = f"fcn{chosen['stride']}s" + ("-atonce" if chosen["at_once"] else "")
     return f"{Path(chosen['data']).resolve().name}-{network}"
 
 

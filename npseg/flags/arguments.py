@@ -70,6 +70,11 @@ def words(values: Sequence[int]) -> str:
     return " ".join(str(value) for value in values)
 
 
+def add_size(parser: "argparse._ActionsContainer", flag: str, meaning: str) -> None:
+    """Add a flag that takes a height and a width."""
+    parser.add_argument(flag, type=positive, nargs=2, action=TupleAction, metavar=("HEIGHT", "WIDTH"), help=meaning)
+
+
 def add_engine(parser: "argparse._ActionsContainer") -> None:
     """Add the flags that say who computes."""
     parser.add_argument(

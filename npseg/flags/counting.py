@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from npseg.flags.arguments import Commands, PaddingAction, TupleAction, not_negative, positive, words
+from npseg.flags.arguments import Commands, PaddingAction, TupleAction, add_size, not_negative, positive, words
 from npseg.flags.training import BACKBONES
 
 CONVENTIONS = ("npseg", "exact", "fvcore", "torchinfo", "ptflops", "thop", "torch")
@@ -46,14 +46,7 @@ def _add_summary(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"what an FCN is built on: {', '.join(BACKBONES)} (default: vgg16)",
     )
-    parser.add_argument(
-        "--input-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help="of the image (default: the one that the named network was made for)",
-    )
+    add_size(parser, "--input-size", "of the image (default: the one that the named network was made for)")
     parser.add_argument(
         "--classes", type=positive, metavar="N", help="how many (default: 1000 of a classifier, 21 of the others)"
     )
@@ -111,22 +104,8 @@ def _add_formula(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--groups", type=positive, metavar="G", help="(default: 1)")
     parser.add_argument("--multiplier", type=positive, metavar="M", help="depthwise filters per channel (default: 1)")
-    parser.add_argument(
-        "--input-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help="(default: 224 224)",
-    )
-    parser.add_argument(
-        "--output-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help="of max-unpool and bilinear, in place of --scale",
-    )
+    add_size(parser, "--input-size", "(default: 224 224)")
+    add_size(parser, "--output-size", "of max-unpool and bilinear, in place of --scale")
     parser.add_argument("--bias", action=argparse.BooleanOptionalAction, help="(default: --bias)")
     parser.add_argument("--ceil-mode", action="store_true", default=None, help="round a pool's output size up")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="of the maps (default: float32)")

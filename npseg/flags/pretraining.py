@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from npseg.flags.arguments import Commands, TupleAction, positive, words
+from npseg.flags.arguments import Commands, add_size, positive, words
 from npseg.flags.training import COMMON_DEFAULTS, add_learning, add_run, add_vgg
 
 COUNT = {"train": 5000, "val": 500}
@@ -30,14 +30,10 @@ def _add_pretrain(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command="pretrain")
     add_run(parser, str(DEFAULTS["steps"]))
     data = parser.add_argument_group("data")
-    data.add_argument(
+    add_size(
+        data,
         "--image-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help="of the generated images, the only one that the classifier takes "
-        f"(default: {words(DEFAULTS['image_size'])})",
+        f"of the generated images, the only one that the classifier takes (default: {words(DEFAULTS['image_size'])})",
     )
     data.add_argument(
         "--batch-size", type=positive, metavar="N", help=f"images per step (default: {DEFAULTS['batch_size']})"

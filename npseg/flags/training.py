@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from npseg.flags.arguments import Commands, TupleAction, add_engine, not_negative, positive, words
+from npseg.flags.arguments import Commands, TupleAction, add_engine, add_size, not_negative, positive, words
 
 SHAPES = "shapes"
 SHAPES_COUNT = {"train": 5000, "val": 200}
@@ -17,7 +17,7 @@ NETWORK_DEFAULTS: dict[str, Any] = {
 VGG_FLAGS = ("widths", "depths", "fc6", "dropout")
 """Those that describe a VGG."""
 ARCHITECTURE_DEFAULTS: dict[str, dict[str, Any]] = {
-    "fcn": {"stride": 8, "fc6": 256, "dropout": 0.5, "form": "same", "train_upsampling": None},
+    "fcn": {"stride": 8, "at_once": False, "fc6": 256, "dropout": 0.5, "form": "same", "train_upsampling": None},
     "segnet": {},
     "deconvnet": {"fc6": 256},
     "deeplab-largefov": {"fc6": 256, "dropout": 0.5},
@@ -134,14 +134,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help=f'folder with images/, labels/, classes.csv, train.txt and val.txt, or "{SHAPES}", which are generated '
         f"(default: {SHAPES})",
     )
-    data.add_argument(
-        "--image-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help=f"of the generated shapes (default: {words(shapes['image_size'])})",
-    )
+    add_size(data, "--image-size", f"of the generated shapes (default: {words(shapes['image_size'])})")
     data.add_argument(
         "--batch-size",
         type=positive,
@@ -160,14 +153,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         metavar=("LOW", "HIGH"),
         help="resize each training image by a random factor between these (default: leave its size)",
     )
-    data.add_argument(
-        "--crop",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("HEIGHT", "WIDTH"),
-        help="train on random windows of this size (default: on whole images)",
-    )
+    add_size(data, "--crop", "train on random windows of this size (default: on whole images)")
 
 
 def _add_network(parser: argparse.ArgumentParser) -> None:
@@ -185,6 +171,13 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(32, 16, 8),
         help=f"FCN-32s, FCN-16s or FCN-8s: the smaller, the finer (default: {fcn['stride']})",
+    )
+    network.add_argument(
+        "--at-once",
+        action="store_true",
+        default=None,
+        help="scale pool4 and pool3 before they are scored, as the FCN that is trained in one go rather than from the "
+        "coarser ones needs it; with --stride 16 or 8 (default: not scaled)",
     )
     add_vgg(network)
     _add_decoder(network)

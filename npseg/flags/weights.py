@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from npseg.flags.arguments import TupleAction, positive
+from npseg.flags.arguments import add_size
 
 CONVERTED = ("torchvision-vgg11", "torchvision-vgg13", "torchvision-vgg16", "torchvision-vgg19")
 """What `npseg convert` knows."""
@@ -51,12 +51,9 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "network", type=Path, metavar="RUN_OR_CHECKPOINT", help="a run's folder (its best.npz is taken) or an .npz file"
     )
     parser.add_argument("target", type=Path, metavar="OUT.onnx", help="where to write")
-    parser.add_argument(
+    add_size(
+        parser,
         "--input-size",
-        type=positive,
-        nargs=2,
-        action=TupleAction,
-        metavar=("H", "W"),
-        help="of the only images to be taken: for classifiers whose fully connected layers fit no others "
+        "of the only images to be taken: for classifiers whose fully connected layers fit no others "
         "(default: any size)",
     )

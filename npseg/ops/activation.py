@@ -69,14 +69,7 @@ def relu_backward(grad: Array, y: Array) -> Array:
 def relu6(x: Array) -> Array:
     """Cut off the negative and what exceeds 6: y = min(max(x, 0), 6). NaN stays NaN.
 
-    Args:
-        x: a float array of any shape; only the first axis may be empty.
-
-    Returns:
-        The same shape.
-
-    Raises:
-        TypeError, ValueError: x is not of this form.
+    Args, Returns, Raises: as `relu`.
 
     Source: Krizhevsky, "Convolutional deep belief networks on CIFAR-10" (2010).
 

@@ -141,6 +141,11 @@ def _cross_entropy2d(arrays: Mapping[str, Array], arguments: Mapping[str, Any]) 
     return Node("SoftmaxCrossEntropyLoss", inputs, attributes)
 
 
+def _relu6(arrays: Mapping[str, Array], arguments: Mapping[str, Any]) -> Node:
+    x = arrays["x"]
+    return Node("Clip", [x, np.array(0, x.dtype), np.array(6, x.dtype)], {})
+
+
 def _linear(arrays: Mapping[str, Array], arguments: Mapping[str, Any]) -> Node:
     return Node("Gemm", [arrays["x"], arrays["weight"], arrays.get("bias")], {"transB": 1})
 
@@ -159,6 +164,7 @@ NODES: dict[str, Callable[[Mapping[str, Array], Mapping[str, Any]], Node | None]
     "log_softmax": lambda arrays, arguments: Node("LogSoftmax", [arrays["x"]], {"axis": arguments["axis"]}),
     "max_pool2d": _max_pool2d,
     "relu": lambda arrays, arguments: Node("Relu", [arrays["x"]], {}),
+    "relu6": _relu6,
     "segmentation_map": lambda arrays, arguments: Node("ArgMax", [arrays["logits"]], {"axis": 1, "keepdims": 0}),
     "softmax": lambda arrays, arguments: Node("Softmax", [arrays["x"]], {"axis": arguments["axis"]}),
 }
