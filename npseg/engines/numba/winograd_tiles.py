@@ -72,6 +72,7 @@ def _rows_of_tiles(m: int) -> tuple[Any, Any]:
     def _pixels_together(
         pixels: Array, at: int, source: Array, c: int, first: int, rows: int, lines: Array, n: Any
     ) -> None:
+        """Rows of one grid: dealt out, transformed down for all of them at once, then across for each."""
         tiles, wide, entry = n.tile_columns, n.wide, pixels.shape[1]
         slots = tiles + 1
         parts, down = m * wide, (m + 1) * m * wide
@@ -107,6 +108,7 @@ def _rows_of_tiles(m: int) -> tuple[Any, Any]:
     def _outputs_together(
         y: Array, products: Array, at: int, bias: Array, relu: bool, o: int, first: int, rows: int, lines: Array, n: Any
     ) -> None:
+        """So many rows: back for all of them at once, and stored line by line."""
         wide, entry, everything = n.wide, products.shape[1], products.reshape(-1)
         tiles = n.tile_columns
         parts, line = m * size * wide, m * (size + 1) * wide
