@@ -124,6 +124,8 @@ def deeplab_pyramid(
     """
     classes, channels = checks.integer(classes, "classes", at_least=1), checks.integer(channels, "channels", at_least=1)
     low_level = checks.integer(low_level, "low_level", at_least=1)
+    if not isinstance(rates, (tuple, list)):
+        raise TypeError(f"rates must be a tuple or list of integers, got {checks.describe(rates)}")
     rates = [checks.integer(rate, f"rates[{place}]", at_least=1) for place, rate in enumerate(rates)]
     nodes = features(widths, depths, batch_norm=True)[:-1]  # pool5 would make the map coarser than stride 16
     encoded, width = nodes[-1].name, widths[-1]

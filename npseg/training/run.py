@@ -213,8 +213,8 @@ class Run:
             yield
         except DivergedError as error:
             raise DivergedError(
-                f"{error}. {self.folder / CHECKPOINT} is good, of step {self._saved_step}: go on from there by "
-                f"npseg train --resume {self.folder} with a smaller --learning-rate"
+                f"{error}. {self.folder / CHECKPOINT} is good, of step {self._saved_step}: go on from there "
+                f"with --resume {self.folder} and a smaller --learning-rate"
             ) from error
 
     def records(self) -> list[Record]:

@@ -168,6 +168,17 @@ def of_networks():
         "models.alexnet": (models.alexnet, {"classes": 2, "dropout": 0.5, **seeded}),
         "models.context_module": (models.context_module, {"classes": 2, **seeded}),
         "models.deeplab_largefov": (models.deeplab_largefov, {"classes": 2, "dropout": 0.5, **seeded}),
+        "models.caffenet": (models.caffenet, {"classes": 2, "dropout": 0.5, **seeded}),
+        "models.fcn_alexnet": (models.fcn_alexnet, {"classes": 2, "dropout": 0.5, **seeded}),
+        "models.fcn_googlenet": (models.fcn_googlenet, {"classes": 2, "stride": 32, "form": "paper", **seeded}),
+        "models.caffenet_encoder": (models.caffenet_encoder, {"dropout": 0.5, **seeded}),
+        "models.googlenet_encoder": (models.googlenet_encoder, {**seeded}),
+        "models.dilation8": (models.dilation8, {
+            "classes": 2, **small, "fc6": 1, "rate": 4, "form": "basic", "dropout": 0.5, **seeded
+        }),
+        "models.deeplab_pyramid": (models.deeplab_pyramid, {
+            "classes": 2, **small, "channels": 2, "rates": (1, 2), "low_level": 1, "dropout": 0.1, **seeded
+        }),
         "models.googlenet": (models.googlenet, {"classes": 2, "dropout": 0.5, **seeded}),
         "models.mobilenet_v1": (models.mobilenet_v1, {"classes": 2, **seeded}),
         "models.efficientnet_lite0": (models.efficientnet_lite0, {"classes": 2, **seeded}),

@@ -119,5 +119,5 @@ def test_the_command_fails_in_one_line_and_resumes_at_a_smaller_rate(tmp_path, c
     assert last.startswith("npseg train: step 1: the updated network's logits are not finite: the output of layer conv")
     assert "the learning rate, 1e+30, is too high" in last
     assert "is good, of step 0" in last
-    assert f"npseg train --resume {folder} with a smaller --learning-rate" in last
+    assert f"with --resume {folder} and a smaller --learning-rate" in last
     assert main(["train", "--resume", folder, "--learning-rate", "1e-6"]) == 0
