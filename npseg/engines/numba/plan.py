@@ -3,7 +3,7 @@
 | shape | algorithm | why |
 |---|---|---|
 | one input channel a group | `depthwise` | a row of pixels is the longest product there is; memory is the limit |
-| 3x3, stride 1, float32, many channels | `winograd`, if allowed | a quarter of the multiplications; costs transforms |
+| 3x3, stride 1, float32 | `winograd`, if allowed and faster | a quarter of the multiplications; costs transforms |
 | maps hardly larger than the window | `small_maps` | most taps would meet padding; each weight is used a few times |
 | other windows | `direct`, in bands | nothing is copied but what a core's cache holds |
 | small maps | `direct`, as columns | in bands, most positions would be wasted |

@@ -125,6 +125,9 @@ class Winograd:
         else:
             row_parts = max(1, round(all_rows * tile_bytes * (shape[1] + out_shape[1]) / BLOCK_BYTES))
             block_parts = 1
+        strip = 0  # none: block by block
+        if weight_bytes <= STRIP_WEIGHT_BYTES:
+            strip = _rows_of_strip(all_rows, tile_columns, tile_bytes * shape[1])
         self.together = together(m, tile_columns)
         self.numbers = _Numbers(
             m=m,
@@ -146,9 +149,7 @@ class Winograd:
             rows_at_once=-(-all_rows // row_parts),
             blocks=blocks,
             blocks_at_once=-(-blocks // block_parts),
-            strip=_rows_of_strip(all_rows, tile_columns, tile_bytes * shape[1])
-            if weight_bytes <= STRIP_WEIGHT_BYTES
-            else 0,
+            strip=strip,
             flip=flip,
         )
         self.words = np.array(self.numbers)
@@ -179,7 +180,7 @@ class Winograd:
         )
 
     def _in_blocks(self, source: Array, weight: Array, y: Array, bias: Array, relu: bool) -> None:
-        """Step by step, each shared by all cores; of blocks of tiles and groups of channels, only ones are several."""
+        """Step by step, each shared by all cores: in several blocks of tiles, or several groups of output channels."""
         n, threads, transforms = self.numbers, numba.config.NUMBA_NUM_THREADS, TRANSFORMS[self.numbers.m]
         entries, pitch = (n.m + 2) ** 2, uneven(rounded_to_lanes(n.rows_at_once * n.tile_columns, 4))
         weights, pixels, products, lines = buffers.workspace(

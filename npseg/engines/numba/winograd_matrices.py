@@ -45,6 +45,7 @@ _PIXELS = {
 }
 """B^T for each m."""
 
+# For the parts of kernels in `winograd_tiles`, by m. Kernels themselves have to call by name what they call.
 DEAL = {m: deal(m) for m in (2, 4)}
 JOIN = {m: join(m) for m in (2, 4)}
 PIXELS_DOWN = {m: linear_of_dealt(_PIXELS[m], m, padded=True) for m in (2, 4)}
