@@ -390,7 +390,7 @@ def test_a_loss_out_of_range_is_one_line(tmp_path, folder, capsys):
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("npseg train: step ")
     assert "is too high" in last
-    assert last.endswith("with a smaller --learning-rate")
+    assert last.endswith("and a smaller --learning-rate")
     assert checkpoints.load(output / "checkpoint.npz").step <= len(losses(output)) < 9
 
 
