@@ -46,8 +46,8 @@ class Task:
     parallel loops compile what is in them three times over.
     """
 
-    def __init__(self, function: Callable[..., None], *, reorder: bool) -> None:
-        self.compiled = _kept(_jit(function, reorder=reorder), function)
+    def __init__(self, function: Callable[..., None], *, reorder: bool, allocates: bool) -> None:
+        self.compiled = _kept(_jit(function, reorder=reorder, _nrt=allocates), function)
         self.__doc__, self.__name__ = function.__doc__, function.__name__
         self._entries: dict[tuple[Any, ...], tuple[int, bool]] = {}
 
@@ -75,13 +75,15 @@ class Task:
         return entry_of(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name), kinds)
 
 
-def on_all_cores(*, reorder: bool = False) -> Callable[[Callable[..., None]], Task]:
+def on_all_cores(*, reorder: bool = False, allocates: bool = False) -> Callable[[Callable[..., None]], Task]:
     """Compile a function (task, ...), when it is first called as (tasks, ...), to run for task = 0 ... tasks - 1.
 
     Args:
         reorder: let sums be vectorised.
+        allocates: it makes arrays of its own. Else nobody counts who refers to an array while it runs, which would take
+            several calls for every function that it calls: its caller keeps all of them.
     """
-    return lambda function: Task(function, reorder=reorder)
+    return lambda function: Task(function, reorder=reorder, allocates=allocates)
 
 
 def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
@@ -104,8 +106,8 @@ def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
 
 
 def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Compile a function that kernels call."""
-    return _jit(function, pipeline_class=PartCompiler)  # type: ignore[no-any-return]
+    """Compile a function that kernels call; it makes no arrays of its own."""
+    return _jit(function, _nrt=False, pipeline_class=PartCompiler)  # type: ignore[no-any-return]
 
 
 def _jit(function: Callable[..., Any], *, reorder: bool = False, **options: Any) -> Any:

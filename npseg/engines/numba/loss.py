@@ -61,7 +61,7 @@ def segmentation_map(logits: Array) -> Array:
     return labels
 
 
-@on_all_cores()
+@on_all_cores(allocates=True)
 def _cross_entropy(
     place: int, logits: Array, labels: Array, weights: Array, kept: Array, shares: Array, losses: Array, grad: Array
 ) -> None:
@@ -70,7 +70,8 @@ def _cross_entropy(
     n, first = place // blocks, place % blocks * BLOCK
     here = slice(first, min(first + BLOCK, pixels))
     per_pixel = labels[n, here], weights[n, here], kept[n, here], shares[n, here], losses[n, here]
-    _of_block(logits, n, here, *per_pixel, grad)
+    exponentials = np.empty((logits.shape[1], here.stop - first), logits.dtype)
+    _of_block(logits, n, here, *per_pixel, exponentials, logits[n, 0, here].copy(), np.zeros_like(exponentials[0]), grad)
 
 
 @inner
@@ -83,16 +84,17 @@ def _of_block(
     kept: Array,
     shares: Array,
     losses: Array,
+    exponentials: Array,
+    largest: Array,
+    sums: Array,
     grad: Array,
 ) -> None:
     zero, one = logits.dtype.type(0), logits.dtype.type(1)
     classes, pixels = logits.shape[1], len(losses)
-    largest = logits[n, 0, here].copy()
     for c in range(1, classes):
         scores = logits[n, c, here]
         for i in range(pixels):
             largest[i] = scores[i] if scores[i] > largest[i] else largest[i]
-    exponentials, sums = np.empty((classes, pixels), logits.dtype), np.zeros(pixels, logits.dtype)
     for c in range(classes):
         scores, e = logits[n, c, here], exponentials[c]
         for i in range(pixels):
@@ -112,7 +114,7 @@ def _of_block(
             g[i] = shares[i] * (e[i] * sums[i] - (one if labels[i] == c else zero)) if kept[i] else zero
 
 
-@on_all_cores()
+@on_all_cores(allocates=True)
 def _segmentation_map(place: int, logits: Array, labels: Array) -> None:
     classes, pixels = logits.shape[1:]
     blocks = -(-pixels // BLOCK)

@@ -110,7 +110,7 @@ def _first_taps(line: Line, length: int) -> Array:
     return np.maximum(-(corners // line.dilation), 0) * line.dilation
 
 
-@on_all_cores()
+@on_all_cores(allocates=True)
 def _halve(plane: int, x: Array, y: Array, indices: Array) -> None:
     """The pool of most networks, 2x2 windows side by side: simple enough for a compiler to make vectors of it."""
     pixels, largest, places = x[plane], y[plane], indices[plane]
@@ -397,10 +397,10 @@ def positions_distinct(indices: Array, size: Size) -> bool:
     return bool(distinct.all())
 
 
-@on_all_cores()
+@on_all_cores(allocates=True)
 def _distinct(plane: int, indices: Array, rows: int, columns: int, height: int, width: int, distinct: Array) -> None:
     cells = _may_be_cells(rows, columns, height, width) and _all_in_cells(plane, indices, rows, columns, width)
-    distinct[plane] = cells or _all_differ(plane, indices, height * width)
+    distinct[plane] = cells or _all_differ(plane, indices, np.zeros(height * width, np.bool_))
 
 
 @inner
@@ -416,12 +416,11 @@ def _all_in_cells(plane: int, indices: Array, rows: int, columns: int, width: in
 
 
 @inner
-def _all_differ(plane: int, indices: Array, pixels: int) -> bool:
+def _all_differ(plane: int, indices: Array, marked: Array) -> bool:
     """Mark every pixel that is named."""
-    marked = np.zeros(pixels, np.bool_)
     for k in range(indices.shape[1]):
         place = indices[plane, k]
-        if not 0 <= place < pixels or marked[place]:
+        if not 0 <= place < len(marked) or marked[place]:
             return False
         marked[place] = True
     return True

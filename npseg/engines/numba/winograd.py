@@ -250,7 +250,7 @@ def _transforms(m: int) -> _Transforms:
     They name what they call: a kernel that had it from around would not be found again where kernels are kept.
     """
 
-    @on_all_cores()
+    @on_all_cores(allocates=True)
     def transform_weights(block: int, transformed: Array, weight: Array, first: int, numbers: Array) -> None:
         """transformed[e, block, c, m] = (G g G^T)[e] of output channel (first + block) * ROWS + m and channel c."""
         n = _named(numbers)

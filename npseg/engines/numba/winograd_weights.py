@@ -257,7 +257,7 @@ def _transforms(m: int) -> _Transforms:
                 for u in range(4):
                     _grads_of_two(down, u * 2 * ROWS, ROWS, grads.reshape(-1), u * 4 * entry + to, entry, ROWS)
 
-    @on_all_cores()
+    @on_all_cores(allocates=True)
     def transform_back(o: int, grad_weight: Array, sums: Array, numbers: Array) -> None:
         """grad_weight[o, c] = A^T sums A."""
         n = _named(numbers)
