@@ -80,12 +80,12 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     size = window.output_size((height, width))
     y, indices = buffers.empty((batch, channels, *size), x.dtype), buffers.empty((batch, channels, *size), np.int64)
     planes = batch * channels
-    if window.rows == window.columns == Axis(2, 2) and width < 2**30:
-        halved = planes, *size
-        _halve(planes, plain(x).reshape(planes, height, width), y.reshape(halved), indices.reshape(halved))
+    arrays: tuple[Array, ...] = plain(x).reshape(-1), y.reshape(-1), indices.reshape(-1)
+    if window.rows == window.columns == Axis(2, 2) and LANES <= size[1] and width < 2**30:
+        _halve(planes * ceil_divide(size[0], BAND), *arrays, *size, height, width)
         return y, indices
     rows, columns = (_line(axis, n, m) for axis, n, m in zip(window.axes, (height, width), size, strict=True))
-    arrays = plain(x).reshape(-1), y.reshape(-1), indices.reshape(-1), np.array(rows), np.array(columns)
+    arrays = *arrays, np.array(rows), np.array(columns)
     last = (columns.outputs - 1) * columns.stride + window.columns.extent - columns.before
     whole = ceil_divide(columns.outputs, LANES) * LANES
     pitch = whole * columns.stride + window.columns.extent
@@ -110,22 +110,25 @@ def _first_taps(line: Line, length: int) -> Array:
     return np.maximum(-(corners // line.dilation), 0) * line.dilation
 
 
-@on_all_cores(allocates=True)
-def _halve(plane: int, x: Array, y: Array, indices: Array) -> None:
-    """The pool of most networks, 2x2 windows side by side: simple enough for a compiler to make vectors of it."""
-    pixels, largest, places = x[plane], y[plane], indices[plane]
-    height, width = largest.shape
-    right, under, diagonal = np.int32(1), np.int32(pixels.shape[1]), np.int32(pixels.shape[1] + 1)
-    place = np.empty(width, np.int32)
-    for i in range(height):
-        for j in range(width):
-            best, to = pixels[2 * i, 2 * j], np.int32(0)
-            best, to = _better(best, to, pixels[2 * i, 2 * j + 1], right)
-            best, to = _better(best, to, pixels[2 * i + 1, 2 * j], under)
-            best, to = _better(best, to, pixels[2 * i + 1, 2 * j + 1], diagonal)
-            largest[i, j], place[j] = best, to
-        for j in range(width):
-            places[i, j] = 2 * i * pixels.shape[1] + 2 * j + place[j]
+@on_all_cores()
+def _halve(task: int, x: Array, y: Array, indices: Array, rows: int, columns: int, height: int, width: int) -> None:
+    """The pool of most networks, 2x2 windows side by side: one band of one plane, each window's four pixels at once."""
+    bands = -(-rows // BAND)
+    plane, begin = task // bands, task % bands * BAND
+    corner, right = spread(np.int32(0)), spread(np.int32(1))
+    under, diagonal = spread(np.int32(width)), spread(np.int32(width + 1))
+    for i in range(begin, min(begin + BAND, rows)):
+        place = 2 * i * width
+        upper, at = plane * height * width + place, (plane * rows + i) * columns
+        for block in range(0, columns, LANES):
+            j = min(block, columns - LANES)
+            largest, second = load_pairs(x, upper + 2 * j)
+            third, fourth = load_pairs(x, upper + width + 2 * j)
+            largest, to = _challenged(largest, corner, second, right)
+            largest, to = _challenged(largest, to, third, under)
+            largest, to = _challenged(largest, to, fourth, diagonal)
+            store(y, at + j, largest)
+            store(indices, at + j, positions(place + 2 * j, 2, to))
 
 
 @inner
@@ -204,6 +207,7 @@ def _pool_lines(
         y, indices: where the results go.
     """
     number, stride = first.dtype.type, columns.stride
+    paired = columns.kernel_size // 2 * 2 if stride == 2 and columns.dilation == 1 else 0  # taps that one load brings
     lowest, zero = spread(source.dtype.type(-np.inf)), spread(number(0))
     next_row, next_tap = spread(number(rows.dilation * columns.pixels)), spread(number(columns.dilation))
     for i in range(begin_row, end_row):
@@ -215,7 +219,13 @@ def _pool_lines(
             largest, place, row = lowest, load(first, j), zero
             for _ in range(taps):
                 tap = row
-                for l in range(columns.kernel_size):  # noqa: E741
+                for l in range(0, paired, 2):  # noqa: E741
+                    even, odd = load_pairs(source, left + l)
+                    largest, place = _challenged(largest, place, even, tap)
+                    tap = plus(tap, next_tap)
+                    largest, place = _challenged(largest, place, odd, tap)
+                    tap = plus(tap, next_tap)
+                for l in range(paired, columns.kernel_size):  # noqa: E741
                     w = left + l * columns.dilation
                     if stride == 1:
                         pixels = load(source, w)
@@ -223,8 +233,7 @@ def _pool_lines(
                         pixels = load_pairs(source, w)[0] if l == 0 else load_pairs(source, w - 1)[1]
                     else:
                         pixels = load_every(source, w, stride)
-                    wins = beats(pixels, largest)
-                    largest, place = select(wins, pixels, largest), select(wins, tap, place)
+                    largest, place = _challenged(largest, place, pixels, tap)
                     tap = plus(tap, next_tap)
                 row = plus(row, next_row)
                 left += rows.dilation * pitch
@@ -235,6 +244,13 @@ def _pool_lines(
             else:
                 store_some(y, at, largest, columns.outputs)
                 store_some(indices, at, places, columns.outputs)
+
+
+@inner
+def _challenged(largest: Any, place: Any, pixels: Any, tap: Any) -> tuple[Any, Any]:
+    """The larger ones, and where they are."""
+    wins = beats(pixels, largest)
+    return select(wins, pixels, largest), select(wins, tap, place)
 
 
 @on_all_cores()
