@@ -6,9 +6,9 @@
         copy the band's pixels into lines with -inf around them, unless no window sees padding
         for each output row i, LANES outputs j at a time:
             for each row of the window that lies on the image, for each tap of that row:
-                where pixels beat largest:  largest = pixels, place = tap
+                where pixels exceed largest:  largest = pixels, place = tap
 
-Padding, -inf, beats nothing. Of equal pixels the first stays, since its rivals come later.
+Padding, -inf, exceeds nothing. Of equal pixels the first stays, since its rivals come later.
 
 `scatter` and `gather` follow one index after another. Where every index lies in a 2x2 cell of its own, as those of the
 most common pool do, they write and read whole cells, LANES at a time, and `scatter` needs no zeros first.
@@ -28,17 +28,18 @@ from npseg.engines import im2col
 from npseg.engines.numba.compiling import inner, numbers_of, on_all_cores, plain
 from npseg.engines.numba.vectors import (
     LANES,
-    beats,
     below,
     both,
     copy,
     distances,
     either,
     equal,
+    exceeds,
     everywhere,
     load,
     load_every,
     load_pairs,
+    numbers,
     plus,
     positions,
     select,
@@ -124,9 +125,10 @@ def _halve(task: int, x: Array, y: Array, indices: Array, rows: int, columns: in
             j = min(block, columns - LANES)
             largest, second = load_pairs(x, upper + 2 * j)
             third, fourth = load_pairs(x, upper + width + 2 * j)
-            largest, to = _challenged(largest, corner, second, right)
-            largest, to = _challenged(largest, to, third, under)
-            largest, to = _challenged(largest, to, fourth, diagonal)
+            contested = numbers(largest, largest)
+            largest, to, contested = _challenged(largest, corner, contested, second, right)
+            largest, to, contested = _challenged(largest, to, contested, third, under)
+            largest, to, contested = _challenged(largest, to, contested, fourth, diagonal)
             store(y, at + j, largest)
             store(indices, at + j, positions(place + 2 * j, 2, to))
 
@@ -209,6 +211,7 @@ def _pool_lines(
     number, stride = first.dtype.type, columns.stride
     paired = columns.kernel_size // 2 * 2 if stride == 2 and columns.dilation == 1 else 0  # taps that one load brings
     lowest, zero = spread(source.dtype.type(-np.inf)), spread(number(0))
+    all_lanes = numbers(lowest, lowest)
     next_row, next_tap = spread(number(rows.dilation * columns.pixels)), spread(number(columns.dilation))
     for i in range(begin_row, end_row):
         h, taps = _seen(rows, i)
@@ -216,14 +219,14 @@ def _pool_lines(
         for block in range(0, columns.outputs, LANES):
             j = max(min(block, columns.outputs - LANES), 0)
             left = origin + h * pitch + j * stride
-            largest, place, row = lowest, load(first, j), zero
+            largest, place, contested, row = lowest, load(first, j), all_lanes, zero
             for _ in range(taps):
                 tap = row
                 for l in range(0, paired, 2):  # noqa: E741
                     even, odd = load_pairs(source, left + l)
-                    largest, place = _challenged(largest, place, even, tap)
+                    largest, place, contested = _challenged(largest, place, contested, even, tap)
                     tap = plus(tap, next_tap)
-                    largest, place = _challenged(largest, place, odd, tap)
+                    largest, place, contested = _challenged(largest, place, contested, odd, tap)
                     tap = plus(tap, next_tap)
                 for l in range(paired, columns.kernel_size):  # noqa: E741
                     w = left + l * columns.dilation
@@ -233,7 +236,7 @@ def _pool_lines(
                         pixels = load_pairs(source, w)[0] if l == 0 else load_pairs(source, w - 1)[1]
                     else:
                         pixels = load_every(source, w, stride)
-                    largest, place = _challenged(largest, place, pixels, tap)
+                    largest, place, contested = _challenged(largest, place, contested, pixels, tap)
                     tap = plus(tap, next_tap)
                 row = plus(row, next_row)
                 left += rows.dilation * pitch
@@ -247,10 +250,10 @@ def _pool_lines(
 
 
 @inner
-def _challenged(largest: Any, place: Any, pixels: Any, tap: Any) -> tuple[Any, Any]:
-    """The larger ones, and where they are."""
-    wins = beats(pixels, largest)
-    return select(wins, pixels, largest), select(wins, tap, place)
+def _challenged(largest: Any, place: Any, contested: Any, pixels: Any, tap: Any) -> tuple[Any, Any, Any]:
+    """The larger ones, where they are, and where others may still win: NaN wins, and nothing wins against NaN."""
+    wins = both(contested, exceeds(pixels, largest))
+    return select(wins, pixels, largest), select(wins, tap, place), both(contested, numbers(pixels, pixels))
 
 
 @on_all_cores()

@@ -5,7 +5,7 @@ through memory by two, keeps several results at once, or is short. The kernels o
 so they say what they mean:
 
     even, odd = load_pairs(row, start)                 even[l] = row[start + 2 l],  odd[l] = row[start + 2 l + 1]
-    wins = beats(odd, even)                            one truth value for each lane
+    wins = exceeds(odd, even)                          one truth value for each lane
     store(y, at, select(wins, odd, even))              y[at + l] = odd[l] if wins[l] else even[l]
 
 The arrays are one-dimensional and contiguous. A line of n numbers is done in vectors that start at 0, LANES, 2 LANES,
@@ -255,13 +255,10 @@ def _comparison(compare: Callable[..., Any], meaning: str) -> Any:
     return intrinsic(comparison)
 
 
-beats = _comparison(
-    lambda builder, a, b: builder.and_(builder.fcmp_unordered(">", a, b), builder.fcmp_ordered("ord", b, b)),
-    "Whether a is larger, where NaN is larger than any number and nothing is larger than NaN.",
-)
 exceeds = _comparison(
     lambda builder, a, b: builder.fcmp_unordered(">", a, b), "Whether a float a is larger than b, or one of them NaN."
 )
+numbers = _comparison(lambda builder, a, b: builder.fcmp_ordered("ord", a, b), "Whether neither a nor b is NaN.")
 differ = _comparison(lambda builder, a, b: builder.fcmp_unordered("!=", a, b), "Whether two floats differ.")
 equal = _comparison(lambda builder, a, b: builder.icmp_signed("==", a, b), "Whether two integers are equal.")
 below = _comparison(
