@@ -6,8 +6,8 @@ Where both matrices of a resizing have the same entries for every cell, the two 
     half as large:    y[i, j] = sum over b of columns[b] * (sum over a of rows[a] * x[2 i + a, 2 j + b])
 
 Nearest unpooling, bed of nails, the average of 2x2 pixels and the gradients of all three are such products. What they
-cost is memory, so every number is read once and written once, and nothing is kept between the two. Where a matrix has no
-entry, the pixel is passed over: zero times infinity would not be zero.
+cost is memory, so every number is read once and written once, and nothing is kept between the two. Where a matrix has
+no entry, the pixel is passed over: zero times infinity would not be zero.
 """
 
 from typing import Any, NamedTuple

@@ -15,6 +15,7 @@ from npseg.engines.numba import depthwise, plan, transposed
 from npseg.engines.numba.compiling import plain
 from npseg.engines.numba.direct import Correlation
 from npseg.engines.numba.grids import Grid
+from npseg.engines.numba.long_rows import Enlargement, Reduction
 from npseg.engines.numba.microkernel import ROWS
 from npseg.engines.numba.small_maps import SmallMap, pairs_of_taps
 from npseg.engines.numba.small_maps_weights import SmallMapWeights
@@ -130,7 +131,7 @@ def _weight_gradient(
 @prepared
 def _forward(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
-) -> Correlation | Winograd | SmallMap:
+) -> Correlation | Winograd | SmallMap | Reduction:
     """A convolution of this shape."""
     m = _tile_size(winograd, shape, out_shape, window, groups, dtype)
     if m:
@@ -140,6 +141,8 @@ def _forward(
     if plan.is_small(shape, out_shape, window):
         pairs = pairs_of_taps(shape[0], shape[2:], out_shape[2:], window)
         return SmallMap(shape, out_shape, pairs, window.area, groups, steps, dtype)
+    if plan.has_long_rows(window):
+        return Reduction(shape, out_shape, window, groups, dtype)
     taps = np.array(list(product(*(range(length) for length in window.kernel_size))))
     grid = Grid(
         height=out_shape[2],
@@ -159,7 +162,7 @@ def _forward(
 @prepared
 def _input_gradient(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
-) -> Sequence[Correlation | Winograd | SmallMap]:
+) -> Sequence[Correlation | Winograd | SmallMap | Enlargement]:
     """The gradient with respect to an input of `out_shape`, given the output's of `shape`."""
     m = _tile_size(winograd, shape, out_shape, window, groups, dtype)
     if m:
@@ -171,6 +174,8 @@ def _input_gradient(
         pairs = pairs_of_taps(shape[0], out_shape[2:], shape[2:], window)
         seen = {tap: joined.exchanged() for tap, joined in pairs.items()}
         return [SmallMap(shape, out_shape, seen, window.area, groups, steps, dtype)]
+    if plan.has_long_rows(window):
+        return [Enlargement(shape, out_shape, window, groups, dtype)]
     return [
         Correlation(
             shape,

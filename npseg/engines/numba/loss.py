@@ -70,8 +70,8 @@ def _cross_entropy(
     n, first = place // blocks, place % blocks * BLOCK
     here = slice(first, min(first + BLOCK, pixels))
     per_pixel = labels[n, here], weights[n, here], kept[n, here], shares[n, here], losses[n, here]
-    exponentials = np.empty((logits.shape[1], here.stop - first), logits.dtype)
-    _of_block(logits, n, here, *per_pixel, exponentials, logits[n, 0, here].copy(), np.zeros_like(exponentials[0]), grad)
+    largest, exponentials = logits[n, 0, here].copy(), np.empty((logits.shape[1], here.stop - first), logits.dtype)
+    _of_block(logits, n, here, *per_pixel, largest, exponentials, np.zeros_like(largest), grad)
 
 
 @inner
@@ -84,8 +84,8 @@ def _of_block(
     kept: Array,
     shares: Array,
     losses: Array,
-    exponentials: Array,
     largest: Array,
+    exponentials: Array,
     sums: Array,
     grad: Array,
 ) -> None:

@@ -150,12 +150,12 @@ class TileCode:
             phi.add_incoming(zero, entry)
         k.add_incoming(depth.type(0), entry)
         row = right(k)
-        factors = [self._load(builder.gep(row, [k.type(j * self.lanes)])) for j in self.columns]
+        factors = [self.load(builder.gep(row, [k.type(j * self.lanes)])) for j in self.columns]
         totals = {}
         for m, pointer in enumerate(left(k)):
             scalar = self._everywhere(builder.load(pointer))
             for j in self.columns:
-                totals[m, j] = builder.call(self._fused(), [scalar, factors[j], sums[m, j]])
+                totals[m, j] = builder.call(self.fused(), [scalar, factors[j], sums[m, j]])
                 sums[m, j].add_incoming(totals[m, j], loop)
         following = builder.add(k, k.type(1))
         k.add_incoming(following, loop)
@@ -166,7 +166,7 @@ class TileCode:
         builder.cbranch(builder.icmp_signed("!=", accumulate, accumulate.type(0)), add, store)
         builder.position_at_end(add)
         for place, pointer in places.items():
-            self._store(builder.fadd(totals[place], self._load(pointer)), pointer)
+            self._store(builder.fadd(totals[place], self.load(pointer)), pointer)
         done = builder.append_basic_block("done")
         builder.branch(done)
         builder.position_at_end(store)
@@ -175,7 +175,8 @@ class TileCode:
         builder.branch(done)
         builder.position_at_end(done)
 
-    def _load(self, pointer: Any) -> Any:
+    def load(self, pointer: Any) -> Any:
+        """A vector, which may begin anywhere."""
         value = self.builder.load(self._as_vector(pointer))
         value.align = self.itemsize
         return value
@@ -193,7 +194,7 @@ class TileCode:
         lanes = ir.Constant(ir.VectorType(index, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, lanes)
 
-    def _fused(self) -> Any:
+    def fused(self) -> Any:
         """a * b + c, in one rounding where the processor can."""
         name = f"llvm.fmuladd.v{self.lanes}f{8 * self.itemsize}"
         form = ir.FunctionType(self.vector, [self.vector] * 3)

@@ -4,6 +4,7 @@
 |---|---|---|
 | one input channel a group | `depthwise` | a row of pixels is the longest product there is; memory is the limit |
 | 3x3, stride 1, float32 | `winograd`, if allowed and faster | a quarter of the multiplications; costs transforms |
+| rows of whole vectors, large strides | `long_rows` | a kernel's row is multiplied as it stands; nothing is turned |
 | maps hardly larger than the window | `small_maps` | most taps would meet padding; each weight is used a few times |
 | other windows | `direct`, in bands | nothing is copied but what a core's cache holds |
 | small maps | `direct`, as columns | in bands, most positions would be wasted |
@@ -19,6 +20,7 @@ import numba
 
 from npseg.engines.numba.grids import Blocking, Grid
 from npseg.engines.numba.microkernel import PROCESSOR, ROWS, rounded_to_lanes
+from npseg.engines.numba.vectors import LANES
 from npseg.geometry import Window, ceil_divide
 
 CACHE = 2**18
@@ -94,6 +96,13 @@ def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window)
         for axis, length, out_length in zip(window.axes, shape[2:], out_shape[2:], strict=True)
     ]
     return bool(0 < seen[0] * seen[1] <= REAL_SHARE * window.area * outputs)
+
+
+def has_long_rows(window: Window) -> bool:
+    """Whether `long_rows` serves a convolution and its input gradient best: FCN's upsamplers, k16s8 and larger."""
+    rows, columns = window.axes
+    undilated = rows.dilation == columns.dilation == 1
+    return undilated and columns.kernel_size % LANES == 0 and 2 * columns.stride >= LANES
 
 
 TAKES_HALVES = ("znver4",)

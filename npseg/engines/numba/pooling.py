@@ -34,8 +34,8 @@ from npseg.engines.numba.vectors import (
     distances,
     either,
     equal,
-    exceeds,
     everywhere,
+    exceeds,
     load,
     load_every,
     load_pairs,
@@ -82,7 +82,7 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     y, indices = buffers.empty((batch, channels, *size), x.dtype), buffers.empty((batch, channels, *size), np.int64)
     planes = batch * channels
     arrays: tuple[Array, ...] = plain(x).reshape(-1), y.reshape(-1), indices.reshape(-1)
-    if window.rows == window.columns == Axis(2, 2) and LANES <= size[1] and width < 2**30:
+    if window.rows == window.columns == Axis(2, 2) and size[1] >= LANES and width < 2**30:
         _halve(planes * ceil_divide(size[0], BAND), *arrays, *size, height, width)
         return y, indices
     rows, columns = (_line(axis, n, m) for axis, n, m in zip(window.axes, (height, width), size, strict=True))

@@ -125,16 +125,20 @@ def interleaved(typing: Any, even: Any, odd: Any) -> Any:
 
 @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
 def total(typing: Any, values: Any) -> Any:
-    """The sum of all lanes: the upper half is added to the lower, until one is left."""
+    """The sum of all lanes."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values = arguments[0]
-        while (count := values.type.count) > 1:
-            halves = range(count // 2), range(count // 2, count)
-            values = builder.fadd(*(chosen(builder, values, values, list(half)) for half in halves))
-        return builder.extract_element(values, ir.IntType(32)(0))
+        return sum_of_lanes(builder, arguments[0])
 
     return values.dtype(values), code
+
+
+def sum_of_lanes(builder: Any, values: Any) -> Any:
+    """The upper half is added to the lower, until one number is left."""
+    while (count := values.type.count) > 1:
+        halves = range(count // 2), range(count // 2, count)
+        values = builder.fadd(*(chosen(builder, values, values, list(half)) for half in halves))
+    return builder.extract_element(values, ir.IntType(32)(0))
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
