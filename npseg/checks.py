@@ -5,15 +5,17 @@ Every check takes the argument's name, so that the error can say what was wrong,
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+Kind = TypeVar("Kind")
 
 BYTES_LIMIT = 64 * 2**30
 """The largest result or temporary that an operation will allocate."""
@@ -105,6 +107,20 @@ def path(value: Any, name: str) -> Path:
     if "\0" in os.fspath(value):
         raise ValueError(f"{name} must be a path without zero bytes, got {describe(value)}")
     return Path(value)
+
+
+def instance(value: Any, name: str, kind: type[Kind]) -> Kind:
+    """An object of one of npseg's own classes."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}")
+    return value
+
+
+def mapping(value: Any, name: str, of: str) -> Mapping[Any, Any]:
+    """What is found by name, `of` says what: arrays, say."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping from names to {of}, got {describe(value)}")
+    return value
 
 
 def array(value: Any, name: str) -> Array:

@@ -174,6 +174,16 @@ class Window:
         """Whether the padding outgrows the image along some axis: a large result is then the padding's doing."""
         return any(axis.before + axis.after > length for axis, length in zip(self.axes, size, strict=True))
 
+    def with_short_strides(self, size: Size) -> Self:
+        """The same outputs with strides no longer than the padded image: of what lies beyond, nothing is ever seen."""
+        lengths = [length + axis.before + axis.after for axis, length in zip(self.axes, size, strict=True)]
+        if all(axis.stride <= length for axis, length in zip(self.axes, lengths, strict=True)):
+            return self
+        rows, columns = (
+            replace(axis, stride=min(axis.stride, length)) for axis, length in zip(self.axes, lengths, strict=True)
+        )
+        return replace(self, rows=rows, columns=columns)
+
     def enlarged_by(self, size: Size, *, image: str, kernel: str = "weight") -> str:
         """The argument that adds most to the size of a transposed convolution's result, by its caller's names."""
         contributions = {

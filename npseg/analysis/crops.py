@@ -14,7 +14,7 @@ from npseg.nn import Conv2d, ConvTranspose2d, Crop, Graph, Node
 from npseg.nn.layers import Shape
 
 INPUT_RANGE = (1, 500)
-LARGEST_PADDING = 1000
+LARGEST_PADDING, LARGEST_SIZE = 1000, 100_000
 
 RULES = """\
 Pixel i of a map lies at x = a i + b on the image, in pixels of the image.
@@ -44,13 +44,10 @@ def explain_crops(model: Graph, input_size: Size, *, input_range: tuple[int, int
     >>> print(explain_crops(fcn_alexnet(), (500, 500)).splitlines()[-6])
       (0 - (-18)) / 1 = 18 pixels.
     """
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    checks.instance(model, "model", Graph)
     if not any(isinstance(node.layer, Crop) for node in model.nodes):
         raise ValueError(f"model must crop a map, got layers {sorted({type(n.layer).__name__ for n in model.nodes})}")
-    input_size, input_range = checks.size(input_size, "input_size"), checks.size(input_range, "input_range")
-    if input_range[0] > input_range[1]:
-        raise ValueError(f"input_range must run from the smallest size to the largest, got {input_range}")
+    input_size, input_range = checks.size(input_size, "input_size"), _range(input_range)
 
     shapes, coordinates = model.shapes(input_size), model.coordinates(input_size)
     alike = all(rows == columns for rows, columns in coordinates.values())
@@ -132,13 +129,25 @@ def least_padding(model: Graph, input_range: tuple[int, int] = INPUT_RANGE) -> i
         The padding, on all sides, along height and width alike.
 
     Raises:
-        ValueError: no padding up to 1000 suffices.
+        TypeError, ValueError: an argument is not of this form; no padding up to 1000 suffices.
     """
+    checks.instance(model, "model", Graph)
+    input_range = _range(input_range)
     for padding in range(LARGEST_PADDING + 1):
         if _suffices(model, padding, range(input_range[0], input_range[1] + 1)):
             return padding
     name, _ = _first_convolution(model)
     raise ValueError(f"model must fit images of {input_range} with a padding of {name} up to {LARGEST_PADDING}")
+
+
+def _range(input_range: tuple[int, int]) -> tuple[int, int]:
+    """From the smallest size to the largest."""
+    smallest, largest = checks.size(input_range, "input_range")
+    if smallest > largest:
+        raise ValueError(f"input_range must run from the smallest size to the largest, got {input_range}")
+    if largest > LARGEST_SIZE:
+        raise ValueError(f"input_range must end at {LARGEST_SIZE} or before: each size is tried, got {input_range}")
+    return smallest, largest
 
 
 def _padding(model: Graph, input_range: tuple[int, int]) -> list[str]:

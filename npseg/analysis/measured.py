@@ -261,8 +261,7 @@ _SHIFT = f"{_PIXELS}.shift"
 
 def _watched(model: Graph, input_size: Size, layer: str | None, *, averaging: bool = False, seed: int = 0) -> Graph:
     """The network up to a layer, in float64, with the image as its only trainable parameter."""
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    checks.instance(model, "model", Graph)
     input_size = checks.size(input_size, "input_size")
     nodes = list(model.nodes)
     last = nodes[-1].name if layer is None else model.node(layer).name

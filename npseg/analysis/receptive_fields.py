@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from npseg import checks
 from npseg.geometry import Axis
 from npseg.nn import Add, Concat, Graph
 from npseg.nn.graph import IMAGE
@@ -192,13 +193,17 @@ def receptive_fields(model: Graph, shapes: Mapping[str, Shape]) -> dict[str, tup
         By map name, "image" included.
 
     Raises:
-        ValueError: maps of different strides are joined.
+        TypeError, ValueError: an argument is not of this form; maps of different strides are joined.
 
     >>> from npseg.models import vgg
     >>> model = vgg()
     >>> [receptive_fields(model, model.shapes((224, 224)))[name][0].size for name in ("pool3", "pool5", "fc6")]
     [44, 212, 404]
     """
+    checks.instance(model, "model", Graph)
+    missing = {name for node in model.nodes for name in node.inputs} - set(checks.mapping(shapes, "shapes", "shapes"))
+    if missing:
+        raise ValueError(f"shapes must hold the shape of every map, without {sorted(missing)}")
     fields = {IMAGE: (ReceptiveField(), ReceptiveField())}
     for node in model.nodes:
         inputs = tuple(shapes[name] for name in node.inputs)

@@ -137,8 +137,7 @@ def summary(model: Graph, input_size: Size, *, convention: str = DEFAULT) -> Sum
     >>> counted.parameters, counted.macs, counted.layer("fc6").receptive_field
     (2592464, 86310912, (404, 404))
     """
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    checks.instance(model, "model", Graph)
     input_size = checks.size(input_size, "input_size")
     rule = convention_of(convention)
     shapes, layers = model.shapes(input_size), []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from npseg import checks
 from npseg.analysis.conventions import convention_of
 from npseg.analysis.summary import LayerSummary, Summary
 
@@ -54,8 +55,8 @@ def text(summary: Summary, width: int | None = None) -> str:
         width: characters per line; None takes the terminal's. A narrow table leaves out columns, first "kept", what
             training keeps for the backward pass, and the offset.
     """
-    if width is None:
-        width = shutil.get_terminal_size((100, 24)).columns
+    checks.instance(summary, "summary", Summary)
+    width = shutil.get_terminal_size((100, 24)).columns if width is None else checks.integer(width, "width", at_least=1)
     columns = list(_COLUMNS)
     while _width(summary, columns) > width and any(column.dropped for column in columns):
         columns.remove(min((column for column in columns if column.dropped), key=lambda column: column.dropped))
@@ -71,6 +72,7 @@ def text(summary: Summary, width: int | None = None) -> str:
 
 def markdown(summary: Summary) -> str:
     """The same table for a page, all columns in it."""
+    checks.instance(summary, "summary", Summary)
     lines = ["| " + " | ".join(column.title for column in _COLUMNS) + " |"]
     lines.append("|" + "|".join(" :-- " if column.is_text else " --: " for column in _COLUMNS) + "|")
     lines += ["| " + " | ".join(column.cell(layer) for column in _COLUMNS) + " |" for layer in summary.layers]
@@ -180,6 +182,7 @@ _COLUMNS = (
 
 def as_dict(summary: Summary) -> dict[str, Any]:
     """All figures as dicts, lists, strings and numbers, for JSON; pairs are [height, width]."""
+    checks.instance(summary, "summary", Summary)
     return {
         "input_size": list(summary.input_size),
         "convention": summary.convention,

@@ -67,6 +67,8 @@ class Dataset(Protocol):
 
 def labels_whole_images(dataset: Dataset) -> bool:
     """Whether the data set is for classification: one label for each image, not one for each pixel."""
+    if not hasattr(dataset, "classes") or not hasattr(dataset, "ignore_index"):
+        raise TypeError(f"dataset must be a data set, got {checks.describe(dataset)}")
     return dataset[0].labels.ndim == 0
 
 

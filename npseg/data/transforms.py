@@ -31,6 +31,11 @@ class Compose:
 
     transforms: Sequence[Transform]
 
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        if not isinstance(self.transforms, Sequence) or not all(callable(transform) for transform in self.transforms):
+            raise TypeError(f"transforms must be a sequence of functions, got {checks.describe(self.transforms)}")
+
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Apply all."""
         image, labels = pair(image, labels)
@@ -44,6 +49,11 @@ class ImageAlone:
     """A transform for images that have one label as a whole: it stays the same, wherever what it names has moved."""
 
     transform: Transform
+
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        if not callable(self.transform):
+            raise TypeError(f"transform must be a function, got {checks.describe(self.transform)}")
 
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Apply the transform to the image, whose pixels have no labels."""

@@ -55,8 +55,7 @@ def convolutionalise(classifier: Graph, padding: Padding = 0, *, scores: bool = 
 
 def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[Node], dict[str, str]]:
     """The nodes of `convolutionalise`, without any weights, and the new names of those that got others."""
-    if not isinstance(classifier, Graph):
-        raise TypeError(f"classifier must be a Graph, got {checks.describe(classifier)}")
+    checks.instance(classifier, "classifier", Graph)
     if not is_classifier(classifier):
         raise ValueError(
             "classifier must flatten its map and end in a fully connected layer, "
@@ -81,6 +80,7 @@ def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[N
 
 def is_classifier(network: Graph) -> bool:
     """Whether a network is of the form that `convolutionalise` takes: it flattens its map and ends in a dense layer."""
+    checks.instance(network, "network", Graph)
     flattens = any(isinstance(node.layer, Flatten) for node in network.nodes)
     return flattens and isinstance(network.nodes[-1].layer, Linear)
 

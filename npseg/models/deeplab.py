@@ -124,6 +124,7 @@ def deeplab_pyramid(
     """
     classes, channels = checks.integer(classes, "classes", at_least=1), checks.integer(channels, "channels", at_least=1)
     low_level = checks.integer(low_level, "low_level", at_least=1)
+    dropout = checks.number(dropout, "dropout", at_least=0.0, below=1.0)
     if not isinstance(rates, (tuple, list)):
         raise TypeError(f"rates must be a tuple or list of integers, got {checks.describe(rates)}")
     rates = [checks.integer(rate, f"rates[{place}]", at_least=1) for place, rate in enumerate(rates)]

@@ -94,8 +94,7 @@ def fcn(
     >>> sum(weight.size for weight in fcn(small, 11, 8).parameters.values())
     2632273
     """
-    if not isinstance(backbone, Graph):
-        raise TypeError(f"backbone must be a Graph, got {checks.describe(backbone)}")
+    checks.instance(backbone, "backbone", Graph)
     classes = checks.integer(classes, "classes", at_least=1)
     stride = checks.integer(stride, "stride")
     if stride not in STRIDES:
@@ -333,8 +332,7 @@ def initialise_from(model: Graph, other: Graph) -> list[str]:
         TypeError, ValueError: they are no networks, or have nothing in common.
     """
     for name, graph in (("model", model), ("other", other)):
-        if not isinstance(graph, Graph):
-            raise TypeError(f"{name} must be a Graph, got {checks.describe(graph)}")
+        checks.instance(graph, name, Graph)
     copied = []
     for mine, theirs in ((model.parameters, other.parameters), (model.buffers, other.buffers)):
         for name, value in mine.items():

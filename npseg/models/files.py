@@ -46,13 +46,14 @@ def save(
         TypeError, ValueError: metadata that JSON cannot hold, or an extra that is no array of numbers or text.
     """
     path = checks.path(path, "path")
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
-    header = {"format": FORMAT, "version": VERSION, "graph": model.describe(), "metadata": dict(metadata or {})}
+    checks.instance(model, "model", Graph)
+    metadata = {} if metadata is None else checks.mapping(metadata, "metadata", "anything JSON can hold")
+    extra = {} if extra is None else checks.mapping(extra, "extra", "arrays")
+    header = {"format": FORMAT, "version": VERSION, "graph": model.describe(), "metadata": dict(metadata)}
     arrays = {"header": np.array(json.dumps(header, allow_nan=False))}
     arrays |= {f"parameters/{name}": array for name, array in model.parameters.items()}
     arrays |= {f"buffers/{name}": array for name, array in model.buffers.items()}
-    for name, array in (extra or {}).items():
+    for name, array in extra.items():
         if checks.array(array, f"extra[{name!r}]").dtype.hasobject:
             raise TypeError(f"extra[{name!r}] must hold numbers or text, got {checks.describe(array)}")
         arrays[f"extra/{name}"] = array

@@ -80,4 +80,5 @@ def system(name: str, classes: int, proportions: Proportions | None = None, *, s
     {'segnet': (6, 64, 64), 'dilation8': (6, 64, 64)}
     """
     build = SYSTEMS[checks.choice(name, "name", tuple(SYSTEMS))]
-    return build(classes, Proportions() if proportions is None else proportions, seed)
+    proportions = Proportions() if proportions is None else checks.instance(proportions, "proportions", Proportions)
+    return build(classes, proportions, seed)

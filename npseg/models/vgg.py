@@ -97,6 +97,7 @@ def vgg_classifier(
     nodes = features(widths, depths, input_channels)
     fc6, classes = checks.integer(fc6, "fc6", at_least=1), checks.integer(classes, "classes", at_least=1)
     size = checks.size(input_size, "input_size")
+    checks.fits_memory((fc6, *size), 4, "input_size", "fc6's weight for each pixel")
     encoder = Graph(nodes, input_channels=input_channels)
     head = dense_head(encoder.shapes(size)["pool5"], fc6, classes, dropout)
     return Graph(chain(head, nodes), input_channels=input_channels, seed=seed, dtype=dtype)

@@ -71,8 +71,7 @@ def write_model(path: str | os.PathLike[str], model: Graph) -> None:
     Raises:
         OSError, TypeError, ValueError, ImportError: as in `write`.
     """
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    checks.instance(model, "model", Graph)
     if _ending(checks.path(path, "path")) == NATIVE:
         models.save(model, path)
     else:

@@ -64,12 +64,10 @@ def load_into(
     >>> print(load_into(model, arrays, {"classifier.0.weight": "fc6.weight"}, strict=False))
     1 arrays fit; 1 missing: fc6.bias; 1 unexpected: classifier.3.bias
     """
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
+    checks.instance(model, "model", Graph)
     strict = checks.flag(strict, "strict")
-    if not isinstance(arrays, Mapping):
-        raise TypeError(f"arrays must be a mapping from names to arrays, got {checks.describe(arrays)}")
-    renamed = _renamed(arrays, names or {})
+    checks.mapping(arrays, "arrays", "arrays")
+    renamed = _renamed(arrays, {} if names is None else checks.mapping(names, "names", "names"))
     targets = model.parameters | model.buffers
     common = [name for name in targets if name in renamed]
     fitting = {name: fitted for name in common if (fitted := _fitted(arrays[renamed[name]], targets[name])) is not None}

@@ -28,8 +28,7 @@ def writable(arrays: Mapping[str, Array]) -> dict[str, Array]:
     Raises:
         TypeError: not a mapping from names to arrays, or of a dtype that not every format can hold.
     """
-    if not isinstance(arrays, Mapping):
-        raise TypeError(f"arrays must be a mapping from names to arrays, got {checks.describe(arrays)}")
+    checks.mapping(arrays, "arrays", "arrays")
     checked = {}
     for name, value in arrays.items():
         if not isinstance(name, str):

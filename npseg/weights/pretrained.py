@@ -23,8 +23,9 @@ def locate(source: str) -> Path:
         FileNotFoundError: neither a file nor an installed package has this name.
         ValueError: the package holds no file of weights, or several; the message lists them.
     """
-    if Path(source).is_file():
-        return Path(source)
+    path = checks.path(source, "source")
+    if path.is_file():
+        return path
     try:
         package = metadata.distribution(source)
     except (metadata.PackageNotFoundError, ValueError):
@@ -54,10 +55,8 @@ def load_backbone(model: Graph, arrays: Mapping[str, Array], name: str) -> Repor
         TypeError, ValueError: an argument is not of this form, or not all of the backbone is there; what is missing or
             misshaped is listed, and the network is unchanged.
     """
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
-    if not isinstance(arrays, Mapping):
-        raise TypeError(f"arrays must be a mapping from names to arrays, got {checks.describe(arrays)}")
+    checks.instance(model, "model", Graph)
+    checks.mapping(arrays, "arrays", "arrays")
     name = checks.choice(name, "name", tuple(BACKBONES))
     names = PUBLISHED[name]() if name in PUBLISHED else {}
     start = Graph(backbone_nodes(model), input_channels=model.input_channels, dtype=model.dtype)

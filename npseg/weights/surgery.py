@@ -60,6 +60,7 @@ def classifier_from(arrays: Mapping[str, Array], kind: str) -> Graph:
     Raises:
         ValueError: the arrays are not such a classifier's; everything missing, unexpected or misshaped is listed.
     """
+    checks.mapping(arrays, "arrays", "arrays")
     name = checks.choice(kind, "kind", SOURCES).removeprefix(TORCHVISION)
     if normalised := sorted(key for key in arrays if key.endswith("running_mean")):
         raise ValueError(

@@ -34,22 +34,13 @@ def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | Non
     """(N, C_out, H_out, W_out): the convolution, with the bias added and the negative cut off while it is stored."""
     if _for_im2col(x, weight):
         return im2col.conv(x, weight, window, groups, bias, relu)
-    window = _with_short_strides(window, (x.shape[2], x.shape[3]))
+    window = window.with_short_strides((x.shape[2], x.shape[3]))
     if groups == x.shape[1]:
         return depthwise.depthwise_conv(x, weight, window, bias, relu)
     x, weight, bias = plain(x), plain(weight), None if bias is None else plain(bias)
     y = buffers.empty((len(x), len(weight), *window.output_size((x.shape[2], x.shape[3]))), x.dtype)
     _forward(x.shape, y.shape, window, groups, x.dtype, _winograd()).run(x, weight, y, bias, relu)
     return y
-
-
-def _with_short_strides(window: Window, size: Size) -> Window:
-    """The same window: kernels make room for a stride, and of one beyond the padded image nothing is ever seen."""
-    lengths = [n + axis.before + axis.after for axis, n in zip(window.axes, size, strict=True)]
-    if all(axis.stride <= length for axis, length in zip(window.axes, lengths, strict=True)):
-        return window
-    rows, columns = (replace(axis, stride=min(axis.stride, n)) for axis, n in zip(window.axes, lengths, strict=True))
-    return Window(rows, columns)
 
 
 def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:
@@ -60,7 +51,7 @@ def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, grou
     """
     if _for_im2col(grad, weight):
         return im2col.conv_grad_input(grad, weight, size, window, groups)
-    window = _with_short_strides(window, size)
+    window = window.with_short_strides(size)
     if weight.shape[1] == 1:
         grad_x = depthwise.depthwise_grad_input(grad, weight, size, window, groups)
         finite = [bool(np.isfinite(weight).all())]
@@ -77,7 +68,7 @@ def conv_grad_weight(x: Array, grad: Array, window: Window, groups: int) -> Arra
     """(C_out, C_in // groups, K_h, K_w)."""
     if _for_im2col(x, grad):
         return im2col.conv_grad_weight(x, grad, window, groups)
-    window = _with_short_strides(window, (x.shape[2], x.shape[3]))
+    window = window.with_short_strides((x.shape[2], x.shape[3]))
     if groups == x.shape[1]:
         return depthwise.depthwise_grad_weight(x, grad, window)
     x, grad = plain(x), plain(grad)

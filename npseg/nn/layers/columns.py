@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from npseg import ops
+from npseg import checks, ops
 from npseg.checks import Array
 from npseg.geometry import Padding
-from npseg.nn.layers.layer import Gradients, Layer, Mode, Shape, Wanted, pair
+from npseg.nn.layers.layer import Gradients, Layer, Mode, Shape, Wanted
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Col2Im(Layer):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(C, H, W)."""
-        kernel_h, kernel_w = pair(self.kernel_size)
-        return inputs[0][0] // (kernel_h * kernel_w), *self.size
+        kernel_h, kernel_w = checks.pair(self.kernel_size, "kernel_size", at_least=1)
+        return inputs[0][0] // (kernel_h * kernel_w), *checks.size(self.size, "size")
 
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """Nothing is needed for the way back."""

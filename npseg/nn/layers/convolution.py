@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from npseg import ops
+from npseg import checks, ops
 from npseg.checks import Array
 from npseg.geometry import Axis, Padding, Size, Window, convolution_window, transposed_window
 from npseg.nn.layers.layer import (
@@ -40,6 +40,7 @@ class Conv2d(Layer):
     def __post_init__(self) -> None:
         """Check what the parameters' shapes follow from."""
         check_weight(self.in_channels, self.out_channels, self.kernel_size, self.groups)
+        checks.flag(self.bias, "bias")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_out, C_in // groups, K_h, K_w) and the bias (C_out,)."""
@@ -128,6 +129,7 @@ class ConvTranspose2d(Layer):
     def __post_init__(self) -> None:
         """Check what the parameters' shapes follow from."""
         check_weight(self.in_channels, self.out_channels, self.kernel_size, self.groups)
+        checks.flag(self.bias, "bias")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_in, C_out // groups, K_h, K_w) and the bias (C_out,)."""

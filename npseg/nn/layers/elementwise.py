@@ -65,6 +65,10 @@ class Dropout(Layer):
 
     p: float = 0.5
 
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        checks.number(self.p, "p", at_least=0.0, below=1.0)
+
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """The backward pass needs the mask; None where nothing was switched off.
 

@@ -92,13 +92,18 @@ class SelectChannels(Layer):
     first: int
     channels: int
 
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        checks.integer(self.first, "first", at_least=0)
+        checks.integer(self.channels, "channels", at_least=1)
+
     def output_shape(self, *inputs: Shape) -> Shape:
         """The selected channels.
 
         Raises:
             ValueError: the map has fewer.
         """
-        if not 0 <= self.first < self.first + self.channels <= inputs[0][0]:
+        if self.first + self.channels > inputs[0][0]:
             raise ValueError(
                 f"channels must lie in the map, got {self.first} ... {self.first + self.channels - 1} of {inputs[0][0]}"
             )

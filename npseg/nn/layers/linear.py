@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from npseg import ops
+from npseg import checks, ops
 from npseg.checks import Array
 from npseg.geometry import Axis
 from npseg.nn.layers.layer import Gradients, Layer, Mode, ParameterSpec, Shape, Wanted, weight_and_bias
@@ -19,6 +19,12 @@ class Linear(Layer):
     out_features: int
     bias: bool = True
     initialiser: str = "he_normal"
+
+    def __post_init__(self) -> None:
+        """Check what the parameters' shapes follow from."""
+        checks.integer(self.in_features, "in_features", at_least=1)
+        checks.integer(self.out_features, "out_features", at_least=1)
+        checks.flag(self.bias, "bias")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (C_out, C_in) and the bias (C_out,)."""
@@ -47,6 +53,13 @@ class Flatten(Layer):
 
     shape: tuple[int, int, int]
 
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        if not isinstance(self.shape, tuple) or len(self.shape) != 3:
+            raise TypeError(f"shape must be a tuple (C, H, W), got {checks.describe(self.shape)}")
+        for length in self.shape:
+            checks.integer(length, "shape", at_least=1)
+
     def output_shape(self, *inputs: Shape) -> Shape:
         """(C * H * W,)."""
         return (math.prod(self.shape),)
@@ -64,7 +77,7 @@ class Flatten(Layer):
         (x,) = inputs
         if x.shape[1:] != self.shape:
             raise ValueError(
-                f"x must give a map of {self.shape}, the only one that the fully connected layer fits, "
+                f"x must give a map of shape {self.shape}, the only one that the fully connected layer fits, "
                 f"got {x.shape[1:]}"
             )
         return x.reshape(len(x), math.prod(self.shape)), None

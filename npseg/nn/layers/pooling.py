@@ -79,6 +79,7 @@ class MaxUnpool2d(Layer):
             ValueError: the values are not of the indices' shape.
         """
         values, indices, reference = inputs
+        self.axes(*inputs)  # refuses a window that is none
         if values != indices:
             raise ValueError(f"values must have the shape of their pool's indices, {indices}, got {values}")
         return values[0], *size_of(reference)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from npseg import ops
+from npseg import checks, ops
 from npseg.checks import Array
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, Shape, Wanted, pair, size_of
 
@@ -17,7 +17,7 @@ class NearestUnpool2d(Layer):
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """(C, H * scale_h, W * scale_w)."""
-        (height, width), (scale_h, scale_w) = size_of(inputs[0]), pair(self.scale)
+        (height, width), (scale_h, scale_w) = size_of(inputs[0]), checks.pair(self.scale, "scale", at_least=1)
         return inputs[0][0], height * scale_h, width * scale_w
 
     def carry(self, rows: C, columns: C, *inputs: Shape) -> tuple[C, C]:

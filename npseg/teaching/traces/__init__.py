@@ -1,5 +1,6 @@
 """Operations taken apart into steps; `trace` opens one by its name."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -93,6 +94,8 @@ def trace(operation: str, x: Any, *arrays: Any, **arguments: Any) -> AnyTrace:
     (0, 0, 0, 1) 2*10 + 3*1 = 23 1 1
     """
     checks.choice(operation, "operation", tuple(OPERATIONS))
-    if not checks.array(x, "the first array").size:
-        raise ValueError(f"{operation} needs at least one image to have steps, got shape {x.shape}")
+    name = next(iter(inspect.signature(OPERATIONS[operation]).parameters))
+    if not checks.array(x, name).size:
+        raise ValueError(f"{name} must hold at least one image for {operation} to have steps, got shape {x.shape}")
+    checks.fits_memory(x.shape, x.itemsize, name, "its copy")
     return OPERATIONS[operation](x, *arrays, **arguments)

@@ -57,13 +57,13 @@ def export_onnx(
 
     Source: https://onnx.ai/onnx/repo-docs/IR.html
     """
-    if not isinstance(model, Graph):
-        raise TypeError(f"model must be a Graph, got {checks.describe(model)}")
-    for name, text in (metadata or {}).items():
+    checks.instance(model, "model", Graph)
+    metadata = {} if metadata is None else checks.mapping(metadata, "metadata", "text")
+    for name, text in metadata.items():
         if not isinstance(name, str) or not isinstance(text, str):
             raise TypeError(f"metadata must be text by name, got {checks.describe(name)}: {checks.describe(text)}")
-    content = _model_proto(model, _image_size(model, input_size), metadata or {}).SerializeToString()
-    write_whole(path, lambda file: file.write(content))
+    content = _model_proto(model, _image_size(model, input_size), metadata).SerializeToString()
+    write_whole(checks.path(path, "path"), lambda file: file.write(content))
 
 
 def _image_size(model: Graph, input_size: Size | None) -> Size | None:

@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from npseg import checks
 from npseg.checks import describe
 from npseg.geometry import Size
 from npseg.nn import Flatten, Graph
@@ -43,7 +43,9 @@ def load_onnx(path: str | os.PathLike[str], output: str | None = None) -> Graph:
 
     Source: https://onnx.ai/onnx/operators, versions 6 to 28.
     """
-    path = Path(path)
+    path = checks.path(path, "path")
+    if output is not None and not isinstance(output, str):
+        raise TypeError(f"output must be the name of a result, got {checks.describe(output)}")
     try:
         return _network(read_content(path), output)
     except ValueError as error:
