@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache, wraps
+from itertools import chain
 from typing import Any, ParamSpec, Protocol, Self, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -114,6 +115,8 @@ class Axis:
 
     def real_taps(self, size: int, outputs: int) -> int:
         """How many taps of `outputs` outputs together fall on a line of `size` pixels."""
+        if self.kernel_size > outputs:
+            return sum(len(self.taps_of(output, size)) for output in range(outputs))
         return sum(windows.stop - windows.start for _, windows, _ in self.spans(size, outputs))
 
     def _live_taps(self, size: int, outputs: int) -> Sequence[int]:
@@ -370,7 +373,11 @@ def _check_transposed(axis: Axis, size: int, name: str) -> None:
 def check_real_pixels(window: Window, input_size: Size) -> None:
     """Refuse a window that would see nothing but padding: it has no maximum and no mean."""
     for axis, size, name in zip(window.axes, input_size, AXIS_NAMES, strict=True):
-        for output in range(axis.output_size(size)):
+        outputs = axis.output_size(size)
+        # Of all others the whole window lies on the image.
+        at_the_start = range(min(outputs, ceil_divide(axis.before, axis.stride)))
+        at_the_end = range(max(0, (size - axis.extent + axis.before) // axis.stride + 1), outputs)
+        for output in chain(at_the_start, at_the_end):
             if not axis.taps_of(output, size):
                 raise ValueError(
                     f"padding must leave every window a real pixel, got ({axis.before}, {axis.after}) along the "

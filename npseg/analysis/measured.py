@@ -25,6 +25,12 @@ from npseg.nn.initialisation import he_normal
 from npseg.nn.layers import Gradients, Mode, ParameterSpec, Shape, Wanted, size_of
 from npseg.randomness import generator
 
+MOST_SAMPLES = 100_000
+"""More would take days, and show nothing new."""
+
+OBJECT_BYTES = 64
+"""Of a Python object that holds a number."""
+
 Multiplying = Conv2d | ConvTranspose2d | Linear
 """The layers whose multiplications are counted."""
 
@@ -57,6 +63,8 @@ def multiplications(layer: Multiplying, input_shape: Shape) -> int:
     >>> multiplications(Conv2d(1, 1, 3), (1, 4, 4)), multiplications(Conv2d(1, 1, 3, padding=1), (1, 4, 4))
     (36, 100)
     """
+    _, shape = _as_convolution(layer, input_shape)
+    checks.fits_memory(shape, np.dtype(np.float64).itemsize, "input_shape", "an image")
     return run_counted(layer, np.ones((1, *input_shape)))[1]
 
 
@@ -72,9 +80,19 @@ def run_counted(layer: Multiplying, x: Array, weight: Array | None = None) -> tu
         What the engine makes of it, (N, C_out, H_out, W_out), bit for bit as for plain numbers; and the number of
         multiplications.
     """
-    layer, input_shape = _as_convolution(layer, x.shape[1:])
-    shape = layer.parameter_specs()["weight"].shape
-    weight = np.ones(shape) if weight is None else weight.reshape(shape)
+    if checks.array(x, "x").dtype.kind != "f":
+        raise TypeError(f"x must hold floats, got {checks.describe(x)}")
+    if not x.size:
+        raise ValueError(f"x must hold at least one number, got {checks.describe(x)}")
+    checks.fits_memory(x.shape, OBJECT_BYTES, "x", "its numbers, which count,")
+    if isinstance(layer, Multiplying):
+        checks.check_axes(x, "x", "(N, C)" if isinstance(layer, Linear) else "(N, C, H, W)")
+    convolution, input_shape = _as_convolution(layer, x.shape[1:])
+    if weight is None:
+        weight = np.ones(layer.parameter_specs()["weight"].shape)
+    checks.shape(checks.array(weight, "weight"), "weight", layer.parameter_specs()["weight"].shape)
+    layer = convolution
+    weight = weight.reshape(layer.parameter_specs()["weight"].shape)
     tally = _Tally()
     numbers = [_CountingNumber(value, tally) for value in x.flat]  # NumPy multiplies objects by their own __mul__
     counting = np.array(numbers, dtype=object).reshape(len(x), *input_shape)
@@ -109,11 +127,18 @@ class _CountingNumber(float):
 
 def _as_convolution(layer: Multiplying, input_shape: Shape) -> tuple[Conv2d | ConvTranspose2d, Shape]:
     """A linear layer is a 1x1 convolution of a map of one pixel."""
+    if not isinstance(layer, Multiplying):
+        raise TypeError(f"layer must be a Conv2d, ConvTranspose2d or Linear, got {checks.describe(layer)}")
+    if not isinstance(input_shape, tuple) or len(input_shape) != (1 if isinstance(layer, Linear) else 3):
+        raise TypeError(f"input_shape must be (C, H, W), or (C,) of a linear layer, got {checks.describe(input_shape)}")
+    for length in input_shape:
+        checks.integer(length, "input_shape", at_least=1)
+    channels = layer.in_features if isinstance(layer, Linear) else layer.in_channels
+    if input_shape[0] != channels:
+        raise ValueError(f"input_shape must begin with the layer's {channels} channels, got {input_shape}")
     if isinstance(layer, Linear):
         return Conv2d(layer.in_features, layer.out_features, 1), (*input_shape, 1, 1)
-    if isinstance(layer, Conv2d | ConvTranspose2d):
-        return layer, input_shape
-    raise TypeError(f"layer must be a Conv2d, ConvTranspose2d or Linear, got {checks.describe(layer)}")
+    return layer, input_shape
 
 
 # ------------------------------------------------------------------------------------------------ receptive fields
@@ -224,8 +249,10 @@ def effective_receptive_field(
     Source: Luo, Li, Urtasun, Zemel, "Understanding the effective receptive field in deep convolutional neural networks"
     (2016), section 3.1.
     """
-    samples = checks.integer(samples, "samples", at_least=1)
-    total = np.zeros(checks.size(input_size, "input_size"))
+    samples, seed = checks.integer(samples, "samples", at_least=1), checks.integer(seed, "seed", at_least=0)
+    if samples > MOST_SAMPLES:
+        raise ValueError(f"samples must be at most {MOST_SAMPLES:,}, got {samples}")
+    total = np.zeros(_image_shape(model, input_size)[1:])
     for sample in range(samples):
         watched = _watched(model, input_size, layer, seed=seed + sample)
         rng = generator(seed, "effective receptive field", sample)
@@ -252,6 +279,9 @@ def effective_size(field: Array) -> float:
     >>> effective_size(np.array([[0.01, 0.5, 0.02], [0.6, 1.0, 0.4]]))
     2.0
     """
+    field = checks.floats(field, "field", "(H, W)")
+    if not field.size:
+        raise ValueError(f"field must hold at least one pixel, got {checks.describe(field)}")
     return float(np.sqrt(np.count_nonzero(field > EFFECTIVE_SHARE * field.max())))
 
 
@@ -259,14 +289,21 @@ _PIXELS = f"{IMAGE} as a parameter"
 _SHIFT = f"{_PIXELS}.shift"
 
 
+def _image_shape(model: Graph, input_size: Size) -> Shape:
+    """(C, H, W) of an image, which must fit memory."""
+    checks.instance(model, "model", Graph)
+    shape = model.input_channels, *checks.size(input_size, "input_size")
+    checks.fits_memory(shape, np.dtype(np.float64).itemsize, "input_size", "an image")
+    return shape
+
+
 def _watched(model: Graph, input_size: Size, layer: str | None, *, averaging: bool = False, seed: int = 0) -> Graph:
     """The network up to a layer, in float64, with the image as its only trainable parameter."""
-    checks.instance(model, "model", Graph)
-    input_size = checks.size(input_size, "input_size")
+    shape = _image_shape(model, input_size)
     nodes = list(model.nodes)
-    last = nodes[-1].name if layer is None else model.node(layer).name
+    last = nodes[-1].name if layer is None else checks.choice(layer, "layer", [node.name for node in nodes])
     nodes = nodes[: [node.name for node in nodes].index(last) + 1]
-    first = Node(_PIXELS, _Pixels((model.input_channels, *input_size)), (IMAGE,))
+    first = Node(_PIXELS, _Pixels(shape), (IMAGE,))
     others = [
         replace(node, inputs=tuple(_PIXELS if name == IMAGE else name for name in node.inputs))
         for node in (map(_averaging, nodes) if averaging else nodes)

@@ -40,7 +40,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], kind
         ValueError: the source is not such a classifier; everything missing, unexpected or misshaped is listed.
     """
     kind = checks.choice(kind, "kind", SOURCES)
-    source = checks.path(source, "source")
+    source, target = checks.path(source, "source"), checks.path(target, "target")
     arrays = read(source)
     try:
         network = convolutionalise(classifier_from(arrays, kind))

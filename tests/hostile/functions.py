@@ -2,17 +2,24 @@
 
 import inspect
 
-from working_analysis import of_analysis, of_teaching
+from working_analysis import of_analysis, of_figures, of_formulas, of_measured, of_teaching
 from working_data import of_data
 from working_networks import of_layers, of_networks, of_training
 from working_operations import of_geometry, of_matrices, of_operations
 from working_weights import of_weights
 
 from npseg import analysis, data, matrices, models, nn, ops, teaching, weights
+from npseg.analysis import measured
+from npseg.teaching import figures
 
-PUBLIC = (ops, matrices, nn, models, weights, data, analysis, teaching)
+PUBLIC = (ops, matrices, nn, models, weights, data, analysis, analysis.formulas, teaching, figures)
 PATHS = {"path", "root", "source", "target"}
-SPOKEN_OF_AS = {"models.encoder": {"name": "backbone"}, "models.fcn_on": {"name": "backbone"}}
+SPOKEN_OF_AS = {
+    "models.encoder": {"name": "backbone"},
+    "models.fcn_on": {"name": "backbone"},
+    "analysis.formulas.named": {"name": "operation"},
+    "teaching.figures.step": {"number": "step"},
+}
 """What errors call an argument that the command line has another name for."""
 
 
@@ -23,6 +30,9 @@ def public_functions():
             function = getattr(module, name)
             if inspect.isroutine(function) or inspect.isclass(function):
                 yield f"{module.__name__.removeprefix('npseg.')}.{name}", function
+    for name, function in vars(measured).items():
+        if inspect.isfunction(function) and function.__module__ == measured.__name__ and not name.startswith("_"):
+            yield f"analysis.measured.{name}", function
 
 
 def parameters_of(name, function):
@@ -54,6 +64,9 @@ def _calls():
         of_weights(),
         of_data(),
         of_analysis(),
+        of_formulas(),
+        of_measured(),
+        of_figures(),
         of_teaching(),
     ]
     return {name: call for family in families for name, call in family.items()}

@@ -1,12 +1,17 @@
 """A working call of everything that says what networks cost, and of everything that shows how operations work."""
 
 import inspect
+import tempfile
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 from working_networks import network
 from working_operations import OPERATIONS, working_calls
 
-from npseg import analysis, models, teaching
+from npseg import analysis, models, nn, teaching
+from npseg.analysis import formulas, measured
+from npseg.teaching import figures
 
 ONES = np.ones((1, 1, 2, 2))
 
@@ -30,6 +35,72 @@ def of_analysis():
         "analysis.least_padding": (analysis.least_padding, {"model": cropping, "input_range": (30, 34)}),
         "analysis.receptive_fields": (analysis.receptive_fields, {"model": model, "shapes": model.shapes((32, 32))}),
     }  # fmt: skip
+
+
+def of_formulas():
+    convolution, window = {"in_channels": 4, "out_channels": 6, "kernel_size": 3}, {"channels": 2, "kernel_size": 2}
+    enlarged, sizes = {"channels": 2, "scale": 2}, {"input_size": (32, 30)}
+    calls = {
+        "conv2d": {**convolution, **sizes},
+        "conv_transpose2d": {**convolution, **sizes},
+        "separable_conv2d": {**convolution, **sizes},
+        "depthwise_conv2d": {"in_channels": 4, "kernel_size": 3, **sizes},
+        "linear": {"in_features": 3, "out_features": 2},
+        "batch_norm2d": {"channels": 2, **sizes},
+        "avg_pool2d": {**window, **sizes},
+        "max_pool2d": {**window, **sizes},
+        "global_avg_pool2d": {"channels": 2, **sizes},
+        "nearest_unpool2d": {**enlarged, **sizes},
+        "bed_of_nails_unpool2d": {**enlarged, **sizes},
+        "max_unpool2d": {**enlarged, **sizes},
+        "resize_bilinear": {**enlarged, **sizes},
+        "explained": {"lines": formulas.linear(2, 3).lines},
+    }
+    return {
+        **{f"analysis.formulas.{name}": (getattr(formulas, name), arguments) for name, arguments in calls.items()},
+        "analysis.formulas.named": (lambda operation: formulas.named(operation), {"operation": "conv2d"}),
+    }
+
+
+def of_measured():
+    layer, model = nn.Conv2d(2, 3, 3), network()
+    calls = {
+        "nonzeros": {"layer": layer, "input_shape": (2, 5, 6)},
+        "multiplications": {"layer": layer, "input_shape": (2, 5, 6)},
+        "run_counted": {"layer": layer, "x": np.ones((1, 2, 5, 6))},
+        "receptive_field": {"model": model, "input_size": (32, 32)},
+        "effective_receptive_field": {"model": model, "input_size": (32, 32), "samples": 1},
+        "effective_size": {"field": np.ones((3, 4))},
+    }
+    return {f"analysis.measured.{name}": (getattr(measured, name), arguments) for name, arguments in calls.items()}
+
+
+def of_figures():
+    folder, trace = Path(tempfile.mkdtemp()), teaching.trace("conv2d", ONES, ONES)
+    picture = figures.step(trace)
+    image, colors = np.zeros((4, 5, 3), np.uint8), np.zeros((2, 3), np.uint8)
+    calls = {
+        "checkerboard": {"pairs": ((2, 2),), "size": 2},
+        "contact_sheet": {"trace": trace},
+        "dilation_gridding": {"stacks": ((1, 2),)},
+        "fcn_predictions": {
+            "image": image, "networks": {"a": lambda image: image[..., 0]}, "classes": ("a", "b"), "colors": colors
+        },
+        "five_upsamplings": {},
+        "upsamplings": {},
+        "im2col_columns": {"trace": trace},
+        "matrix_and_transpose": {"matrix": trace},
+        "overlaps": {"kernel_size": 3, "stride": 2, "size": 4},
+        "receptive_field_growth": {"layers": ((3, 1, 1),)},
+        "side_by_side": {"maps": {"a": np.ones((2, 3))}},
+    }  # fmt: skip
+    return {
+        **{f"teaching.figures.{name}": (getattr(figures, name), arguments) for name, arguments in calls.items()},
+        "teaching.figures.step": (lambda trace, step: figures.step(trace, step), {"trace": trace, "step": 0}),
+        "teaching.figures.write": (partial(figures.write, path=folder / "a.png"), {"trace": trace}),
+        "teaching.figures.write_gif": (partial(figures.write_gif, path=folder / "a.gif"), {"trace": trace}),
+        "teaching.figures.write_png": (partial(figures.write_png, path=folder / "b.png"), {"figure": picture}),
+    }
 
 
 def of_teaching():

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Self
 
+from npseg import checks
+
 Value = int | Fraction
 
 SUM, PRODUCT, ATOM = 0, 1, 2
@@ -163,6 +165,9 @@ class Derivation:
 
 def explained(lines: Sequence[Line], width: int = 100) -> str:
     """The lines as text, equality signs below each other; what is too long for one line goes on in the next."""
+    if not isinstance(lines, Sequence) or not all(isinstance(line, Line) for line in lines):
+        raise TypeError(f"lines must be a sequence of lines of a derivation, got {checks.describe(lines)}")
+    checks.integer(width, "width", at_least=1)
     indent = max((len(line.symbol) for line in lines), default=0)
     return "\n".join(row for line in lines for row in _rows(line, indent, width))
 

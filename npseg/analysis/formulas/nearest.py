@@ -57,7 +57,9 @@ def nearest(formula: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[s
     >>> nearest(window, {"kernel_size": 7, "input_size": (4, 4), "padding": 1})
     {'kernel_size': [6], 'input_size': [(5, 5)], 'padding': [2]}
     """
-    offers = {}
+    offers: dict[str, list[Any]] = {}
+    if any(isinstance(arguments.get(name), (tuple, list)) and len(arguments[name]) != 2 for name in PAIRS):
+        return offers  # what has no two axes is not nearly right
     for name in arguments:
         find = _other_count if name in COUNTS else _other_pair if name in PAIRS else None
         if find is not None:

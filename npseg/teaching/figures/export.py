@@ -6,10 +6,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from npseg import checks
 from npseg.files import write_whole
 from npseg.teaching.figures import steps
 from npseg.teaching.figures.style import DOTS_PER_INCH, Picture
 from npseg.teaching.traces import AnyTrace
+
+LONGEST = 300.0
+"""Seconds: the last step is shown twice as long, and the format counts them in hundredths, up to 65,535."""
 
 
 def write(trace: AnyTrace, path: str | os.PathLike[str], *, step: int | None = None) -> None:
@@ -37,14 +41,15 @@ def write(trace: AnyTrace, path: str | os.PathLike[str], *, step: int | None = N
 
 def write_png(figure: Picture, path: str | os.PathLike[str]) -> None:
     """Write a figure as a PNG with whatever reaches outside (a long name in a legend) included."""
-    content = figure.png()
+    content = checks.instance(figure, "figure", Picture).png()
     write_whole(path, lambda file: file.write(content))
 
 
 def write_gif(trace: AnyTrace, path: str | os.PathLike[str], *, seconds: float = 1.2) -> None:
     """Write an animation of all steps, over and over, each shown for so many seconds and the last one twice as long."""
-    if len(trace) > steps.LARGEST_SHEET:
+    if len(steps.checked(trace)) > steps.LARGEST_SHEET:
         raise ValueError(f"an animation holds at most {steps.LARGEST_SHEET} steps, got {len(trace)}")
+    seconds = checks.number(seconds, "seconds", at_least=0.01, below=LONGEST)
     frames = [_picture(steps.step(trace, number)) for number in range(len(trace))]
     durations = [round(1000 * seconds)] * len(frames)
     durations[-1] *= 2

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from npseg import checks
 from npseg.checks import Array
 from npseg.geometry import Axis
 from npseg.teaching.figures.style import BLUE, GREEN, INK, ORANGE, Picture, bare, heat, styled
@@ -29,8 +31,8 @@ def receptive_field_growth(
     Raises:
         ValueError: there is no layer.
     """
-    if not layers:
-        raise ValueError("layers must hold at least one (kernel_size, stride, dilation), got none")
+    layers = _checked_layers(layers, "layers")
+    against = None if against is None else _checked_layers(against, "against")
     doubled = [(kernel, stride, 2**depth) for depth, (kernel, stride, _) in enumerate(layers)]
     stacks = [list(layers), doubled if against is None else list(against)]
     widest = max(max(seen[0]) - min(seen[0]) for seen in map(_seen_below, stacks))
@@ -99,6 +101,8 @@ def dilation_gridding(
         stacks: the dilations of each stack's layers, from the input up.
         kernel_size: of all layers.
     """
+    stacks = _checked_stacks(stacks)
+    kernel_size = _small(kernel_size, "kernel_size")
     layers = max(map(len, stacks))
     counts = [_paths([(kernel_size, 1, dilation) for dilation in stack]) for stack in stacks]
     largest = max(len(count) for count in counts)
@@ -155,6 +159,7 @@ def checkerboard(
         pairs: kernel size and stride.
         size: of the square input.
     """
+    pairs = _checked_numbers(pairs, "pairs", "(kernel_size, stride)", 2)
     counts = [overlaps(kernel, stride, size) for kernel, stride in pairs]
     largest = max(int(count.max()) for count in counts)
     figure = Picture(figsize=(2.9 * len(pairs), 4.2), layout="constrained")
@@ -171,5 +176,51 @@ def checkerboard(
 
 def overlaps(kernel_size: int, stride: int, size: int) -> Array:
     """The stamps that meet at each output pixel: the taps of the transposed convolution, counted."""
+    kernel_size, stride = _small(kernel_size, "kernel_size"), _small(stride, "stride")
+    size = _small(size, "size")
     trace = conv_transpose2d(np.ones((1, 1, size, size)), np.ones((1, 1, kernel_size, kernel_size)), stride=stride)
     return np.bincount(trace.table.target, minlength=int(np.prod(trace.target_shape))).reshape(trace.target_shape[2:])
+
+
+# -------------------------------------------------------------------------------------------------------------- checks
+
+LARGEST = 64
+"""More pixels, taps or layers than these nobody could tell apart."""
+
+
+def _small(value: Any, name: str) -> int:
+    """A number of pixels that can be drawn."""
+    if checks.integer(value, name, at_least=1) > LARGEST:
+        raise ValueError(f"{name} must be at most {LARGEST} to be drawn, got {value}")
+    return int(value)
+
+
+def _checked_layers(layers: Sequence[Layer], name: str) -> list[Layer]:
+    return _checked_numbers(layers, name, "(kernel_size, stride, dilation)", 3)
+
+
+def _checked_numbers(values: Any, name: str, what: str, length: int) -> list[Any]:
+    """At least one tuple of so many small numbers."""
+    for value in _some(values, name, what):
+        if not isinstance(value, (tuple, list)) or len(value) != length:
+            raise TypeError(f"{name} must hold {what}, got {checks.describe(value)}")
+        for number in value:
+            _small(number, name)
+    return list(values)
+
+
+def _checked_stacks(stacks: Any) -> list[Sequence[int]]:
+    """At least one stack of at least one dilation."""
+    for stack in _some(stacks, "stacks", "the dilations of layers"):
+        for dilation in _some(stack, "stacks", "the dilations of layers"):
+            _small(dilation, "stacks")
+    return list(stacks)
+
+
+def _some(values: Any, name: str, what: str) -> Sequence[Any]:
+    """A tuple or list that is not empty, nor longer than can be drawn."""
+    if not isinstance(values, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple or list of {what}, got {checks.describe(values)}")
+    if not 1 <= len(values) <= LARGEST:
+        raise ValueError(f"{name} must hold 1 ... {LARGEST} of {what}, got {len(values)}")
+    return values

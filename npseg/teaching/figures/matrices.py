@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from npseg import ops
+from npseg import checks, ops
 from npseg.checks import Array
 from npseg.matrices import SparseMatrix
 from npseg.teaching.figures.grids import Color, Page, number_grid, wrapped
@@ -28,7 +28,7 @@ def im2col_columns(trace: Trace) -> Picture:
     Raises:
         ValueError: it is another trace, or too large to be drawn.
     """
-    columns = _columns(trace)
+    columns = _columns(checks.instance(trace, "trace", Trace))
     kernels = trace.weight.reshape(len(trace.weight), -1)
     result = trace.result.reshape(len(kernels), -1)
     height, count = columns.shape
@@ -111,6 +111,10 @@ def matrix_and_transpose(matrix: Trace | SparseMatrix, *, name: str | None = Non
     Raises:
         ValueError: it has more than 2,000 rows or columns.
     """
+    if not isinstance(matrix, Trace | SparseMatrix):
+        raise TypeError(f"matrix must be a Trace or a SparseMatrix, got {checks.describe(matrix)}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be text, got {checks.describe(name)}")
     if isinstance(matrix, Trace):
         name = name or matrix.operation
         mine = matrix.table.target // (np.prod(matrix.target_shape) // matrix.target_shape[0]) == 0

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from npseg import checks
 from npseg.checks import Array
 from npseg.teaching.figures.grids import LETTER, LINE, Color, Page, number_grid
 from npseg.teaching.figures.style import BLUE, ORANGE, Picture, bare, styled, tint
@@ -33,9 +34,14 @@ def side_by_side(maps: Mapping[str, Array], *, title: str = "", columns: int | N
     Raises:
         ValueError: there is no map, or one has another shape.
     """
-    if not maps:
+    if not checks.mapping(maps, "maps", "maps"):
         raise ValueError("maps must hold at least one, got none")
+    if not isinstance(title, str):
+        raise TypeError(f"title must be text, got {checks.describe(title)}")
+    columns = None if columns is None else checks.integer(columns, "columns", at_least=1)
     for name, values in maps.items():
+        if checks.array(values, f"maps[{name!r}]").dtype.kind not in "fiub":
+            raise TypeError(f"maps[{name!r}] must hold numbers, got {checks.describe(values)}")
         if values.ndim not in (2, 3) or values.shape[2:] not in ((), (3,)) or not values.size:
             raise ValueError(f"{name} must be a map (H, W) or a picture (H, W, 3), got shape {values.shape}")
     names, columns = list(maps), columns or len(maps)

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from npseg import checks
 from npseg.checks import Array
-from npseg.data.dataset import VOID_COLOR
-from npseg.data.pictures import paint
+from npseg.data.dataset import VOID_COLOR, rgb_image
+from npseg.data.pictures import class_colors, paint
 from npseg.teaching.figures.legend import draw_legend, legend_entries, legend_height
 from npseg.teaching.figures.style import Picture, styled
 
@@ -39,12 +40,15 @@ def fcn_predictions(
     Raises:
         ValueError: there is no network, names and colours differ in number, or a label map has another size.
     """
-    if not networks:
+    image, colors = rgb_image(image, "image"), class_colors(colors)
+    if not isinstance(classes, (tuple, list)) or not all(isinstance(name, str) for name in classes):
+        raise TypeError(f"classes must be names, got {checks.describe(classes)}")
+    if not checks.mapping(networks, "networks", "label maps or functions"):
         raise ValueError("networks must hold at least one label map or function, got none")
     maps = {} if labels is None else {"labels": labels}
     maps |= {name: found(image) if callable(found) else found for name, found in networks.items()}
     for name, found in maps.items():
-        if found.shape != image.shape[:2]:
+        if checks.array(found, "labels" if name == "labels" else f"networks[{name!r}]").shape != image.shape[:2]:
             raise ValueError(f"{name} must have the image's size {image.shape[:2]}, got shape {found.shape}")
     entries = legend_entries(classes, colors, maps.values())
     width = PLACE * (1 + len(maps))

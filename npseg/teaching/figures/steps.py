@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from npseg import checks
 from npseg.teaching.figures.grids import LINE, Page, draw_panels, panels_size, wrapped
 from npseg.teaching.figures.style import BLUE, FAINT, GREEN, Picture, bare, styled
 from npseg.teaching.panels import Panel, panels
@@ -32,7 +33,7 @@ def step(trace: AnyTrace, number: int = 0) -> Picture:
         ValueError: a plane is too large to be drawn cell by cell.
         IndexError: there is no such step.
     """
-    number = step_number(number, len(trace))
+    number = step_number(number, len(checked(trace)))
     title = f"{trace[number].operation}, step {number} of 0 ... {len(trace) - 1}"
     if isinstance(trace, PixelTrace):
         return _pixel(trace[number], title)
@@ -61,7 +62,7 @@ def contact_sheet(trace: AnyTrace) -> Picture:
     Raises:
         ValueError: the trace has more than 64 steps, or a plane is too large to be drawn cell by cell.
     """
-    if len(trace) > LARGEST_SHEET:
+    if len(checked(trace)) > LARGEST_SHEET:
         raise ValueError(f"a contact sheet holds at most {LARGEST_SHEET} steps, got {len(trace)}: choose one by --step")
     if isinstance(trace, PixelTrace):
         return _pixels(trace)
@@ -82,6 +83,13 @@ def contact_sheet(trace: AnyTrace) -> Picture:
             draw_panels(page, tiles[number], left, top + 0.25, SMALL_CELL, ("→",))
         top += height
     return page.figure
+
+
+def checked(trace: AnyTrace) -> AnyTrace:
+    """Refuse what is no trace."""
+    if not isinstance(trace, Trace | Stages | PixelTrace):
+        raise TypeError(f"trace must be made by npseg.teaching.trace, got {checks.describe(trace)}")
+    return trace
 
 
 def _panels(trace: Trace | Stages, number: int) -> list[Panel]:

@@ -23,6 +23,10 @@ LEARNED = np.array([[1.0, 2.0, -1.0], [0.0, 3.0, 1.0], [2.0, -1.0, 1.0]])
 """A kernel as if it had been learned."""
 
 
+LARGEST = 64
+"""Pixels a side; a trace keeps every product."""
+
+
 def upsamplings(pooled_from: Array = BEFORE_POOLING, kernel: Array = LEARNED) -> dict[str, Trace]:
     """The five traces that `five_upsamplings` draws, by name; the map is `pooled_from` after 2x2 max pooling.
 
@@ -31,6 +35,9 @@ def upsamplings(pooled_from: Array = BEFORE_POOLING, kernel: Array = LEARNED) ->
         kernel: (K_h, K_w), of the transposed convolution with stride 2.
     """
     image = checks.floats(pooled_from, "pooled_from", "(H, W)")[None, None]
+    checks.floats(kernel, "kernel", "(K_h, K_w)")
+    if max(image.shape) > LARGEST:
+        raise ValueError(f"pooled_from must be at most {LARGEST} pixels a side, got {image.shape[2:]}")
     size = image.shape[2], image.shape[3]
     x, indices = ops.max_pool2d(image, 2)
     return {

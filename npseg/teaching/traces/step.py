@@ -5,6 +5,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from npseg import checks
+
 Index: TypeAlias = tuple[int, ...]
 
 
@@ -180,7 +182,7 @@ def position_of(flat: int, shape: Index) -> Index:
 
 def step_number(index: int, steps: int) -> int:
     """The number of a step, counted from the end if negative, as in any sequence."""
-    number = index + steps if index < 0 else index
+    number = index + steps if checks.integer(index, "step") < 0 else index
     if not 0 <= number < steps:
         raise IndexError(f"step must lie in 0 ... {steps - 1}, got {index}")
     return number
