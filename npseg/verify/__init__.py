@@ -6,6 +6,7 @@
     cases         a call with fresh numbers, and what should come out
     joined        the forms in which networks run some operations
     checks        definition, adjoint, gradient, matrix, cross-engine, bit-equality, reference
+    updating      an optimiser's steps
     resuming      a training run that is stopped and taken up again
     references    SciPy, PyTorch, ONNX
     report        table, Markdown, JSON
@@ -16,16 +17,19 @@ Case k of seed s is the case 0 of seed s + k, so a failing case is repeated alon
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import product
 
 from npseg import checks as arguments
 from npseg import engines as all_engines
 from npseg.verify.calls import engines_of
 from npseg.verify.cases import EXACT, draw_case
 from npseg.verify.cases import operations as with_cases
-from npseg.verify.checks import CHECKS
+from npseg.verify.checks import CHECKS, ROUNDINGS
 from npseg.verify.comparisons import Comparison
 from npseg.verify.report import Report, Row, Tally
 from npseg.verify.resuming import RESUME, TRAINING, checkpoint_resume, training_case
+from npseg.verify.updating import CHECKS as UPDATE_CHECKS
+from npseg.verify.updating import OPTIMISERS, WITH_OWN_FORMS, draw_updates
 
 __all__ = ["Report", "Row", "known_checks", "known_operations", "verify"]
 
@@ -41,7 +45,7 @@ Unit = tuple[str, int]
 
 def known_operations() -> list[str]:
     """All names that `verify` takes for `operations`."""
-    return [*with_cases(), TRAINING]
+    return [*with_cases(), *OPTIMISERS, TRAINING]
 
 
 def known_checks() -> list[str]:
@@ -110,6 +114,12 @@ def _findings(
         for engine in engines if RESUME in kinds else ():
             if (found := _guarded(partial(checkpoint_resume, training_case(seed), engine))) is not None:
                 yield engine, RESUME, 0.0, found
+        return
+    if operation in OPTIMISERS:
+        updates = draw_updates(operation, seed)
+        for engine, kind in product((name for name in engines if name in WITH_OWN_FORMS), kinds):
+            if kind in UPDATE_CHECKS and (found := _guarded(partial(UPDATE_CHECKS[kind], updates, engine))) is not None:
+                yield engine, kind, ROUNDINGS, found
         return
     for exact in (False, True):
         wanted = {kind: CHECKS[kind] for kind in kinds if kind in CHECKS and CHECKS[kind].exact is exact}

@@ -24,6 +24,10 @@ def draw_call(operation: str, draw: Draw) -> Drawn:
     return dict(example.shapes), dict(example.arguments)
 
 
+UNUSUAL = 0.2
+"""How often a case is of the kind for which the compiled engine has a way of its own."""
+
+
 def _lengths(shapes: Mapping[str, tuple[int, ...]]) -> list[int]:
     return [length for shape in shapes.values() for length in shape]
 
@@ -70,10 +74,19 @@ def _with_bias(draw: Draw, shapes: Shapes, channels: int) -> Shapes:
     return {**shapes, "bias": (channels,)} if draw.chance(0.6) else shapes
 
 
+def _upsampler(draw: Draw) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int], dict[str, Any]]:
+    """The small map's size, the large one's, the kernel and the rest of what FCNs enlarge with."""
+    height, width = draw.pair(2, 4, equal=0)
+    window = {"stride": (8, 8), "padding": 4, "dilation": (1, 1)}
+    return (height, width), (8 * height, 8 * width), (16, 16), window
+
+
 def _conv2d(draw: Draw) -> Drawn:
     groups, channels, out_channels = _channels(draw)
     size = draw.size()
     kernel, arguments, _ = _window(draw, size)
+    if draw.chance(UNUSUAL):
+        _, size, kernel, arguments = _upsampler(draw)
     shapes: Shapes = {"x": (_batch(draw), channels, *size), "weight": (out_channels, channels // groups, *kernel)}
     return _with_bias(draw, shapes, out_channels), {**arguments, "groups": groups}
 
@@ -82,6 +95,8 @@ def _conv2d_grad_input(draw: Draw) -> Drawn:
     groups, channels, out_channels = _channels(draw)
     size = draw.size()
     kernel, arguments, output = _window(draw, size)
+    if draw.chance(UNUSUAL):
+        output, size, kernel, arguments = _upsampler(draw)
     shapes: Shapes = {
         "grad": (_batch(draw), out_channels, *output),
         "weight": (out_channels, channels // groups, *kernel),
@@ -131,9 +146,12 @@ def _conv_transpose2d(draw: Draw) -> Drawn:
         ]
         if min(outputs) >= 1:
             break
+    arguments = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation}
+    if draw.chance(UNUSUAL):
+        size, _, kernel, arguments = _upsampler(draw)
+        arguments["output_padding"] = (0, 0)
     shapes: Shapes = {"x": (_batch(draw), channels, *size), "weight": (channels, out_channels // groups, *kernel)}
-    arguments = {"stride": stride, "padding": padding, "output_padding": extra, "dilation": dilation, "groups": groups}
-    return _with_bias(draw, shapes, out_channels), arguments
+    return _with_bias(draw, shapes, out_channels), {**arguments, "groups": groups}
 
 
 def _im2col(draw: Draw) -> Drawn:
@@ -170,7 +188,14 @@ def _deconvolve2d(draw: Draw) -> Drawn:
 
 def _usual_pool(draw: Draw) -> Drawn | None:
     """Now and then the pool of most networks, for which the compiled engine has a way of its own."""
-    return ({"x": _image(draw)}, {"kernel_size": 2, "ceil_mode": draw.chance(0.3)}) if draw.chance(0.2) else None
+    if not draw.chance(UNUSUAL):
+        return None
+    return {"x": _wide_image(draw)}, {"kernel_size": 2, "ceil_mode": draw.chance(0.3)}
+
+
+def _wide_image(draw: Draw) -> tuple[int, ...]:
+    """One whose rows, halved too, are longer than a vector."""
+    return *_image(draw)[:3], draw.integer(33, 42)
 
 
 def _pool(draw: Draw, kernel: tuple[int, int]) -> dict[str, Any]:
@@ -223,6 +248,8 @@ def _max_unpool2d(draw: Draw) -> Drawn:
 
 
 def _enlarged(draw: Draw) -> Drawn:
+    if draw.chance(UNUSUAL):
+        return {"x": _wide_image(draw)}, {"scale": 2}
     return {"x": _image(draw)}, {"scale": draw.pair(1, 3, equal=0.1)}
 
 

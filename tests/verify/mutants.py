@@ -669,6 +669,46 @@ MUTANTS = [
         "checkpoint-resume",
         cases=1,
     ),
+    Mutant(
+        "momentum forgotten",
+        "training.optimisers:_sgd_update",
+        "velocity *= momentum",
+        "velocity *= 0",
+        "sgd",
+        "im2col",
+        "definition",
+        cases=1,
+    ),
+    Mutant(
+        "biases that decay",
+        "training.optimisers:SGD.update",
+        '"decay": 0.0 if bias else self.weight_decay',
+        '"decay": self.weight_decay',
+        "sgd",
+        "im2col",
+        "definition",
+        cases=1,
+    ),
+    Mutant(
+        "Adam's first mean corrected as if every step were the first",
+        "training.optimisers:Adam.update",
+        "1 - self.beta1**updates",
+        "1 - self.beta1",
+        "adam",
+        "im2col",
+        "definition",
+        cases=1,
+    ),
+    Mutant(
+        "decay left out",
+        "training.optimisers:_adam_update",
+        "if decay:",
+        "if False:",
+        "adam",
+        "im2col",
+        "definition",
+        cases=1,
+    ),
 ]
 
 COMPILED = [
@@ -741,6 +781,26 @@ COMPILED = [
 
 KERNELS = [
     Mutant(
+        "the compiled velocity without the rate",
+        "engines.numba.updates:_sgd",
+        "v[i] = momentum * v[i] - rate * (g[i] + decay * p[i])",
+        "v[i] = momentum * v[i] - (g[i] + decay * p[i])",
+        "sgd",
+        "numba",
+        "cross-engine",
+        cases=1,
+    ),
+    Mutant(
+        "a second compiled task that does the first one's work again",
+        "engines.numba.updates:_adam",
+        "slice(task * TASK, task * TASK + TASK)",
+        "slice(0, TASK)",
+        "adam",
+        "numba",
+        "definition",
+        cases=1,
+    ),
+    Mutant(
         "missing += in the compiled scatter",
         "engines.numba.pooling:_scatter",
         "x[plane, place] += values",
@@ -752,7 +812,7 @@ KERNELS = [
     Mutant(
         "the last pixel of a 2x2 window never looked at",
         "engines.numba.pooling:_halve",
-        "best, to = _better(best, to, pixels[2 * i + 1, 2 * j + 1], diagonal)",
+        "largest, to, contested = _challenged(largest, to, contested, fourth, diagonal)",
         "pass",
         "max_pool2d",
         "numba",

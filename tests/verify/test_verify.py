@@ -221,7 +221,7 @@ def test_the_command_and_the_function_try_as_many_cases():
 
 
 def test_names_are_known():
-    assert set(known_operations()) == {*operations(), "training"}
+    assert set(known_operations()) == {*operations(), "sgd", "adam", "training"}
     assert known_checks()[-1] == "checkpoint-resume"
     assert set(operations()) >= cases.EXACT
 
