@@ -176,7 +176,7 @@ def test_bad_arguments_are_refused(measure):
         measure(model, (7, 8))
     with pytest.raises(ValueError, match="position must lie on the map of 5 x 6"):
         measure(model, (7, 8), layer="0", position=(4, 6))
-    with pytest.raises(ValueError, match="name must be one of"):
+    with pytest.raises(ValueError, match="layer must be one of"):
         measure(model, (7, 8), layer="conv")
     with pytest.raises(TypeError, match="model must be a Graph"):
         measure(None, (7, 8))

@@ -191,7 +191,7 @@ def test_dropout_needs_its_generators() -> None:
 
 
 def test_flatten_refuses_another_size() -> None:
-    with pytest.raises(ValueError, match=r"must give a map of \(2, 3, 4\)"):
+    with pytest.raises(ValueError, match=r"must give a map of shape \(2, 3, 4\)"):
         Flatten((2, 3, 4)).forward([np.ones((1, 2, 4, 4), np.float32)], {}, Mode())
 
 

@@ -235,7 +235,7 @@ def test_receptive_fields_grow_as_geometry_says():
         steps = np.diff(places) / float(centre.scale)
         np.testing.assert_allclose(steps, np.round(steps))
         assert np.mean(places) == pytest.approx(0)
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="must hold 1"):
         figures.receptive_field_growth([])
 
 
