@@ -20,7 +20,11 @@ from numba.extending import intrinsic
 from npseg.checks import Array
 from npseg.engines.numba.compiling import inner
 from npseg.engines.numba.microkernel import ROWS, VECTORS, TileCode, pointers
-from npseg.engines.numba.registers import sum_of_lanes
+from npseg.engines.numba.registers import sums_of_lanes
+
+
+TOGETHER = 8
+"""Vectors whose lanes are added up at the same time: the power of two that ROWS fits in."""
 
 
 def _tile_of_dots(vectors: int) -> Callable[..., None]:
@@ -98,11 +102,20 @@ class _DotCode(TileCode):
 
         builder.position_at_end(end)
         keeps = builder.icmp_signed("!=", accumulate, accumulate.type(0))
+        together = min(self.lanes, TOGETHER)
         for n, row in enumerate(rows_of_sums):
-            for m in range(ROWS):
-                pointer = builder.gep(row, [ir.IntType(64)(m)])
-                before = builder.select(keeps, builder.load(pointer), ir.Constant(self.number, 0.0))
-                builder.store(builder.fadd(before, sum_of_lanes(builder, totals[m, n])), pointer)
+            for first in range(0, ROWS, together):
+                rows = range(first, min(first + together, ROWS))
+                vectors = [totals[m, n] if m in rows else zero for m in range(first, first + together)]
+                self._add(row, rows, sums_of_lanes(builder, vectors), keeps)
+
+    def _add(self, row: Any, columns: range, sums: Any, keeps: Any) -> None:
+        """row[m] = lane m of the sums, for some columns, added to what is there if that is kept."""
+        builder = self.builder
+        for lane, m in enumerate(columns):
+            pointer = builder.gep(row, [ir.IntType(64)(m)])
+            before = builder.select(keeps, builder.load(pointer), ir.Constant(self.number, 0.0))
+            builder.store(builder.fadd(before, builder.extract_element(sums, ir.IntType(32)(lane))), pointer)
 
     def _keep_order(self) -> None:
         """Nothing, as far as the processor knows; but no load is moved across it.

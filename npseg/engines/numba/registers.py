@@ -7,6 +7,7 @@
 A lane that is left out is neither read nor written, so a line may end anywhere.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -128,17 +129,30 @@ def total(typing: Any, values: Any) -> Any:
     """The sum of all lanes."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return sum_of_lanes(builder, arguments[0])
+        return builder.extract_element(sums_of_lanes(builder, arguments), ir.IntType(32)(0))
 
     return values.dtype(values), code
 
 
-def sum_of_lanes(builder: Any, values: Any) -> Any:
-    """The upper half is added to the lower, until one number is left."""
-    while (count := values.type.count) > 1:
-        halves = range(count // 2), range(count // 2, count)
-        values = builder.fadd(*(chosen(builder, values, values, list(half)) for half in halves))
-    return builder.extract_element(values, ir.IntType(32)(0))
+def sums_of_lanes(builder: Any, vectors: Sequence[Any]) -> Any:
+    """A vector of the sums of each vector's lanes; of a power of two of vectors, no more than they have lanes.
+
+    Two vectors become one, in which each has the sums of its lower and its upper half; so do their parts, once all
+    vectors are in one.
+    """
+    lanes = width = vectors[0].type.count
+    vectors = list(vectors)
+    while width > 1:
+        starts = range(0, lanes, width)
+        halves = [[start + k + half for start in starts for k in range(width // 2)] for half in (0, width // 2)]
+        if len(vectors) > 1:
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            halves = [half + [lanes + lane for lane in half] for half in halves]
+        else:
+            pairs, lanes = [(vectors[0], vectors[0])], lanes // 2
+        vectors = [builder.fadd(*(chosen(builder, *pair, half) for half in halves)) for pair in pairs]
+        width //= 2
+    return vectors[0]
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> tuple[Any, Any]:
