@@ -20,9 +20,9 @@ from npseg.engines import loops
 from npseg.geometry import Size, Window
 from npseg.matrices import conv2d_matrix, conv_transpose2d_matrix
 from npseg.nn import AvgPool2d, Conv2d, ConvTranspose2d, Graph, Layer, Linear, MaxPool2d, MaxUnpool2d, Node
-from npseg.nn.graph import IMAGE
 from npseg.nn.initialisation import he_normal
 from npseg.nn.layers import Gradients, Mode, ParameterSpec, Shape, Wanted, size_of
+from npseg.nn.steps import IMAGE
 from npseg.randomness import generator
 
 MOST_SAMPLES = 100_000

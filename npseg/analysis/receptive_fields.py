@@ -22,8 +22,8 @@ from typing import TypeAlias
 from npseg import checks
 from npseg.geometry import Axis
 from npseg.nn import Add, Concat, Graph
-from npseg.nn.graph import IMAGE
 from npseg.nn.layers import Shape
+from npseg.nn.steps import IMAGE
 
 Interval: TypeAlias = tuple[int, int] | None
 """The first and last pixel, or None where nothing is seen."""

@@ -14,9 +14,9 @@ def add_commands(commands: Commands) -> None:
         help="check every operation on every engine of this machine with fresh random cases",
         description="Hold every operation, on every engine, against its definition in plain loops, its adjoint, "
         "central differences, its matrix, the other engines (on whole numbers bit for bit), and SciPy, PyTorch and "
-        "ONNX where they are installed; and a resumed training run against one that never stopped. Prints the worst "
-        "error of each check beside its bound, and for each failure the command that repeats it; exits with 1 if "
-        "there is one.",
+        "ONNX where they are installed; the optimisers against the rules they are named after; and a resumed training "
+        "run against one that never stopped. Prints the worst error of each check beside its bound, and for each "
+        "failure the command that repeats it; exits with 1 if there is one.",
     )
     parser.set_defaults(command="verify")
     parser.add_argument(
@@ -30,7 +30,7 @@ def add_commands(commands: Commands) -> None:
         help="of each operation; those of seed S are the first of the seeds S, S + 1, ... (default: %(default)s)",
     )
     for flag, what in (
-        ("--operations", 'names of npseg.ops, or "training"'),
+        ("--operations", 'names of npseg.ops, "sgd", "adam" or "training"'),
         ("--engines", "names of engines"),
         ("--checks", "kinds of checks"),
     ):

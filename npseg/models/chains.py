@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from npseg import checks
 from npseg.geometry import Padding
 from npseg.nn import Conv2d, Dropout, Flatten, Layer, Linear, Node, ReLU
-from npseg.nn.graph import IMAGE
 from npseg.nn.layers import Shape
+from npseg.nn.steps import IMAGE
 
 NamedLayer = tuple[str, Layer]
 

@@ -14,7 +14,7 @@ from npseg import checks
 from npseg.models.chains import NamedLayer, chain, convolutional_head
 from npseg.models.vgg import VGG16_DEPTHS, VGG16_WIDTHS, convolutions, five
 from npseg.nn import Conv2d, Crop, EnlargeBilinear, Graph, MaxPool2d, Node, ReLU
-from npseg.nn.graph import IMAGE
+from npseg.nn.steps import IMAGE
 
 CONTEXT_DILATIONS = (1, 1, 2, 4, 8, 16, 1)
 CONTEXT_NAMES = ("ct_conv1_1", "ct_conv1_2", "ct_conv2_1", "ct_conv3_1", "ct_conv4_1", "ct_conv5_1", "ct_fc1")

@@ -33,7 +33,7 @@ from npseg.nn import (
     ReLU,
     ResizeBilinear,
 )
-from npseg.nn.graph import IMAGE
+from npseg.nn.steps import IMAGE
 
 
 def deeplab_largefov(

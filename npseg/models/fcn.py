@@ -33,8 +33,8 @@ from npseg.nn import (
     Node,
     Scale,
 )
-from npseg.nn.graph import IMAGE
 from npseg.nn.layers.layer import pair
+from npseg.nn.steps import IMAGE
 
 STRIDES = (32, 16, 8)
 FORMS = ("same", "paper")

@@ -30,7 +30,7 @@ from npseg.nn import (
     Node,
     ReLU,
 )
-from npseg.nn.graph import IMAGE
+from npseg.nn.steps import IMAGE
 
 INCEPTIONS = {
     "3a": (64, 96, 128, 16, 32, 32),

@@ -20,7 +20,7 @@ from npseg.models.chains import NamedLayer, chain
 from npseg.models.fcn import FORMS
 from npseg.models.vgg import VGG16_DEPTHS, VGG16_WIDTHS, features
 from npseg.nn import BatchNorm2d, Conv2d, ConvTranspose2d, Graph, Layer, MaxUnpool2d, Node, ReLU
-from npseg.nn.graph import IMAGE
+from npseg.nn.steps import IMAGE
 
 STAGES = (5, 4, 3, 2, 1)
 """In the decoder's order."""

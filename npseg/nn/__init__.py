@@ -1,6 +1,6 @@
 """Networks: layers, and the graph that joins them."""
 
-from npseg.nn.graph import Graph, Node
+from npseg.nn.graph import Graph
 from npseg.nn.layers import (
     Add,
     AvgPool2d,
@@ -29,6 +29,7 @@ from npseg.nn.layers import (
     Softmax,
 )
 from npseg.nn.loss import cross_entropy
+from npseg.nn.steps import Node
 
 __all__ = [
     "Add",

@@ -5,9 +5,8 @@ shapes, coordinates, files. The walk back meets the layers in reverse and sums t
 """
 
 import threading
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any, Self
 
@@ -19,95 +18,14 @@ from npseg.checks import Array
 from npseg.engines import running_network
 from npseg.geometry import AffineMap, Size
 from npseg.nn.initialisation import INITIALISERS
-from npseg.nn.layers import (
-    LAYERS,
-    C,
-    Conv2d,
-    Conv2dReLU,
-    Layer,
-    Mode,
-    ParameterSpec,
-    Randomness,
-    ReLU,
-    Shape,
-    Wanted,
-)
+from npseg.nn.layers import LAYERS, C, Mode, ParameterSpec, Randomness, Shape, Wanted
+from npseg.nn.steps import IMAGE, Node, Saved, Step, joined_steps
 from npseg.randomness import generator
 
 Watch = Callable[[str, Array], object]
 
-IMAGE = "image"
-"""The name of the graph's input."""
-
 _initialising = threading.RLock()
 """Threads that ask for a network's parameters at once get the same ones."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A layer's place in the graph: its name and the names of the maps it takes."""
-
-    name: str
-    layer: Layer
-    inputs: tuple[str, ...]
-    """Names of earlier nodes, of their by-products (`pool1.indices`), or `IMAGE`."""
-
-    def __post_init__(self) -> None:
-        """Check the arguments."""
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"name must be text, got {checks.describe(self.name)}")
-        if not isinstance(self.layer, Layer):
-            raise TypeError(f"layer must be a Layer, got {checks.describe(self.layer)}")
-        if not isinstance(self.inputs, tuple) or not all(isinstance(name, str) for name in self.inputs):
-            raise TypeError(f"inputs must be a tuple of names, got {checks.describe(self.inputs)}")
-        if not self.inputs:
-            raise ValueError(f"inputs must name at least one map, got none for {self.name!r}")
-
-
-@dataclass(frozen=True)
-class Step:
-    """What a graph runs at once: a node's layer, or a convolution and the ReLU that alone reads it."""
-
-    node: Node
-    """Where parameters and inputs come from."""
-    layer: Layer
-    output: str
-    """The name of the map it makes."""
-
-
-class Saved:
-    """What a forward pass keeps for the backward pass, which uses it up, map by map.
-
-    Attributes:
-        output_shape: of the logits, which is the shape that the backward pass is given.
-    """
-
-    def __init__(self) -> None:
-        self.output_shape: Shape = ()
-        self._by_step: dict[str, Any] = {}
-        self._used = False
-
-    def keep(self, name: str, value: Any) -> None:
-        """Store what one step's backward pass will need."""
-        self._by_step[name] = value
-
-    def start_backward(self) -> None:
-        """Mark as used.
-
-        Raises:
-            ValueError: a backward pass has used it before.
-        """
-        if self._used:
-            raise ValueError("saved must come from a forward pass of its own, this one's maps are used up")
-        self._used = True
-
-    def take(self, name: str) -> Any:
-        """Hand over one step's part and let go of it."""
-        return self._by_step.pop(name)
-
-    def discard(self) -> None:
-        """Let go of all that is left."""
-        self._by_step.clear()
 
 
 class Graph:
@@ -377,21 +295,8 @@ class Graph:
 
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
-        """The nodes in their order, each ReLU together with its convolution where it alone reads it."""
-        readers = defaultdict[str, list[Node]](list)
-        for node in self.nodes:
-            for name in set(node.inputs):
-                readers[name].append(node)
-        steps: list[Step] = []
-        fused: set[str] = set()
-        for node in self.nodes:
-            reading = readers[node.name]
-            if type(node.layer) is Conv2d and len(reading) == 1 and type(reading[0].layer) is ReLU:
-                steps.append(Step(node, Conv2dReLU(node.layer), reading[0].name))
-                fused.add(reading[0].name)
-            elif node.name not in fused:
-                steps.append(Step(node, node.layer, node.name))
-        return tuple(steps)
+        """What is run, in its order."""
+        return joined_steps(self.nodes)
 
     @cached_property
     def _learning(self) -> frozenset[str]:

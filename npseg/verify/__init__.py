@@ -6,7 +6,7 @@
     cases         a call with fresh numbers, and what should come out
     joined        the forms in which networks run some operations
     checks        definition, adjoint, gradient, matrix, cross-engine, bit-equality, reference
-    updating      an optimiser's steps
+    updating      optimisers, against the rules they are named after
     resuming      a training run that is stopped and taken up again
     references    SciPy, PyTorch, ONNX
     report        table, Markdown, JSON
@@ -17,19 +17,17 @@ Case k of seed s is the case 0 of seed s + k, so a failing case is repeated alon
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import product
 
 from npseg import checks as arguments
 from npseg import engines as all_engines
-from npseg.verify.calls import engines_of
+from npseg.verify.calls import engines_of, engines_of_numpy_code
 from npseg.verify.cases import EXACT, draw_case
 from npseg.verify.cases import operations as with_cases
 from npseg.verify.checks import CHECKS, ROUNDINGS
 from npseg.verify.comparisons import Comparison
 from npseg.verify.report import Report, Row, Tally
 from npseg.verify.resuming import RESUME, TRAINING, checkpoint_resume, training_case
-from npseg.verify.updating import CHECKS as UPDATE_CHECKS
-from npseg.verify.updating import OPTIMISERS, WITH_OWN_FORMS, draw_updates
+from npseg.verify.updating import OPTIMISERS, UPDATE_CHECKS, draw_course
 
 __all__ = ["Report", "Row", "known_checks", "known_operations", "verify"]
 
@@ -41,6 +39,9 @@ TOO_SLOW = ("loops", "sparse")
 
 Unit = tuple[str, int]
 """An operation and the seed of one of its cases."""
+
+Trial = tuple[str, str, float, Callable[[], Comparison | None]]
+"""An engine, the kind of check, the error that it allows, and what finds the error."""
 
 
 def known_operations() -> list[str]:
@@ -110,17 +111,34 @@ def _findings(
     operation: str, seed: int, engines: Sequence[str], kinds: Sequence[str]
 ) -> Iterator[tuple[str, str, float, Comparison]]:
     """(engine, check, bound, what it found) of one case on every engine."""
+    for engine, kind, bound, find in _trials(operation, seed, engines, kinds):
+        if (found := _guarded(find)) is not None:
+            yield engine, kind, bound, found
+
+
+def _trials(operation: str, seed: int, engines: Sequence[str], kinds: Sequence[str]) -> Iterator[Trial]:
+    """All checks of one case on every engine."""
     if operation == TRAINING:
-        for engine in engines if RESUME in kinds else ():
-            if (found := _guarded(partial(checkpoint_resume, training_case(seed), engine))) is not None:
-                yield engine, RESUME, 0.0, found
-        return
+        return _trials_of_training(seed, engines, kinds)
     if operation in OPTIMISERS:
-        updates = draw_updates(operation, seed)
-        for engine, kind in product((name for name in engines if name in WITH_OWN_FORMS), kinds):
-            if kind in UPDATE_CHECKS and (found := _guarded(partial(UPDATE_CHECKS[kind], updates, engine))) is not None:
-                yield engine, kind, ROUNDINGS, found
-        return
+        return _trials_of_optimiser(operation, seed, engines, kinds)
+    return _trials_of_operation(operation, seed, engines, kinds)
+
+
+def _trials_of_training(seed: int, engines: Sequence[str], kinds: Sequence[str]) -> Iterator[Trial]:
+    for engine in engines if RESUME in kinds else ():
+        yield engine, RESUME, 0.0, partial(checkpoint_resume, training_case(seed), engine)
+
+
+def _trials_of_optimiser(name: str, seed: int, engines: Sequence[str], kinds: Sequence[str]) -> Iterator[Trial]:
+    course = draw_course(name, seed)
+    for engine in engines:
+        for kind in kinds if engine in engines_of_numpy_code() else ():
+            if kind in UPDATE_CHECKS:
+                yield engine, kind, ROUNDINGS, partial(UPDATE_CHECKS[kind], course, engine)
+
+
+def _trials_of_operation(operation: str, seed: int, engines: Sequence[str], kinds: Sequence[str]) -> Iterator[Trial]:
     for exact in (False, True):
         wanted = {kind: CHECKS[kind] for kind in kinds if kind in CHECKS and CHECKS[kind].exact is exact}
         if not wanted or (exact and operation not in EXACT):
@@ -130,9 +148,7 @@ def _findings(
             if engine not in engines_of(operation) or (case.large and engine in TOO_SLOW):
                 continue
             for kind, check in wanted.items():
-                found = _guarded(partial(check.find, case, engine))
-                if found is not None:
-                    yield engine, kind, check.bound, found
+                yield engine, kind, check.bound, partial(check.find, case, engine)
 
 
 def _guarded(find: Callable[[], Comparison | None]) -> Comparison | None:

@@ -39,8 +39,13 @@ def takes_engine(operation: str) -> bool:
 
 
 def engines_of(operation: str) -> tuple[str, ...]:
-    """The engines to try. What takes none is written in NumPy, but the current engine may have its own form of it."""
-    return engines() if takes_engine(operation) else ("im2col", *(name for name in engines() if name == "numba"))
+    """The engines to try."""
+    return engines() if takes_engine(operation) else engines_of_numpy_code()
+
+
+def engines_of_numpy_code() -> tuple[str, ...]:
+    """The same of what takes no engine: it is written in NumPy, but the current engine may have its own form of it."""
+    return ("im2col", *(name for name in engines() if name == "numba"))
 
 
 def call(operation: str, engine: str | None = None, **arguments: Any) -> Any:

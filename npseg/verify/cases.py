@@ -145,14 +145,23 @@ def draw_case(operation: str, seed: int, *, exact: bool = False) -> Case:
         exact: whether its numbers shall be small and whole.
     """
     rng = generator(seed, f"verify {operation} {'exact' if exact else 'case'}")
-    dtype = np.dtype(np.float32 if seed % 2 else np.float64)
-    large = seed % LARGE_EVERY == LARGE_EVERY - 1 and _may_be_large(operation)
+    dtype, large = dtype_of(seed), is_large(seed) and _may_be_large(operation)
     while True:
         shapes, arguments = draw_call(operation, Draw(rng, dtype, large, exact))
         arrays = {name: _numbers(rng, operation, shape, exact).astype(dtype) for name, shape in shapes.items()}
         case = Case(operation, arrays, arguments, seed, large)
         if large or (case.condition < LARGEST_CONDITION and not proves_nothing(case.expected[0])):
             return case
+
+
+def dtype_of(seed: int) -> np.dtype[Any]:
+    """Of the case of this number."""
+    return np.dtype(np.float32 if seed % 2 else np.float64)
+
+
+def is_large(seed: int) -> bool:
+    """Whether the case of this number is, where its operation has large ones."""
+    return seed % LARGE_EVERY == LARGE_EVERY - 1
 
 
 def operations() -> list[str]:

@@ -20,7 +20,7 @@ class Row:
     """One check of one operation on one engine, over its cases.
 
     Attributes:
-        operation: its name in `npseg.ops`, an optimiser's, or "training".
+        operation: its name in `npseg.ops`, "sgd", "adam" or "training".
         engine: who computed.
         check: what kind of check.
         cases: how many it had a meaning for.

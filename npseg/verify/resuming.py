@@ -12,7 +12,7 @@ from npseg.checks import Array
 from npseg.data import Shapes
 from npseg.models import files
 from npseg.nn import BatchNorm2d, Conv2d, ConvTranspose2d, Crop, Dropout, Graph, MaxPool2d, ReLU
-from npseg.nn.graph import IMAGE, Node
+from npseg.nn.steps import IMAGE, Node
 from npseg.randomness import generator
 from npseg.training.checkpoints import CHECKPOINT
 from npseg.training.run import LOG, Run

@@ -1,12 +1,14 @@
-"""An optimiser's steps against its formulas, number by number.
+"""The optimisers, held against the rules that they are named after, number by number in float64.
 
-No number of a parameter influences another one, so of long arrays only some are followed.
+An optimiser does to each number of a parameter what it does to all others: a rule tells one number's way through all
+updates. What an engine has of its own (`npseg.engines.own_form`) is looked at as networks use it, from `update`.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,210 +16,205 @@ from npseg import use_engine
 from npseg.checks import Array
 from npseg.randomness import generator
 from npseg.training.optimisers import SGD, Adam, Optimiser
-from npseg.verify.comparisons import Comparison, all_roundings, roundings
+from npseg.verify.cases import dtype_of, is_large
+from npseg.verify.comparisons import Comparison, all_roundings
+from npseg.verify.draw import Draw
 
-OPTIMISERS = ("sgd", "adam")
-"""The names under which optimisers appear among the operations."""
+OVERFLOW = 0.5
+"""How often a parameter's last gradient has a number that is none."""
 
-WITH_OWN_FORMS = ("im2col", "numba")
-"""All engines share the form in NumPy but the compiled one."""
 
-STEPS = 4
+def sgd(
+    parameter: float, gradients: Sequence[float], rates: Sequence[float], *, momentum: float, weight_decay: float
+) -> tuple[float, float]:
+    """A number and its velocity after gradient descent with momentum, whose rate stands inside the velocity.
 
-FOLLOWED = 40
-"""How many numbers of each array are updated by the definition, too."""
+    Source: Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation" (2015), section 4.3,
+    in the form of Caffe's solver.
 
-LENGTHS = {"long.weight": (5, 4000), "short.weight": (3, 7), "short.bias": (9,), "apart.weight": (6, 4)}
-"""The parameters: one that is cut into several tasks, and one whose numbers do not lie side by side."""
+    >>> sgd(1.0, [1.0, 0.0], [0.25, 0.0], momentum=0.5, weight_decay=0.0)  # momentum carries the larger rate on
+    (0.625, -0.125)
+    """
+    velocity = 0.0
+    for gradient, rate in zip(gradients, rates, strict=True):
+        velocity = momentum * velocity - rate * (gradient + weight_decay * parameter)
+        parameter = parameter + velocity
+    return parameter, velocity
 
-LOST = "lost.weight"
-"""A parameter that the last gradient makes infinite."""
+
+def adam(
+    parameter: float,
+    gradients: Sequence[float],
+    rates: Sequence[float],
+    *,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
+) -> tuple[float, float, float]:
+    """A number and its two moments after Adam, whose decay is decoupled: of the old number, past the moments.
+
+    Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization" (2015), algorithm 1; the decay: Loshchilov and
+    Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
+
+    >>> adam(1.0, [2.0], [0.5], beta1=0.5, beta2=0.75, epsilon=1.0, weight_decay=0.25)  # 1 - 0.5 * (2 / (2 + 1) + 0.25)
+    (0.5416666666666667, 1.0, 1.0)
+    """
+    first = second = 0.0
+    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        unbiased_first, unbiased_second = first / (1 - beta1**t), second / (1 - beta2**t)
+        step = unbiased_first / (math.sqrt(unbiased_second) + epsilon)
+        parameter = parameter - rate * (step + weight_decay * parameter)
+    return parameter, first, second
 
 
 @dataclass(frozen=True)
-class Updates:
-    """Some steps of one optimiser.
+class Rule:
+    """What an optimiser shall do.
 
     Attributes:
-        optimiser: "sgd" or "adam".
-        options: its arguments.
-        parameters: before the first step, in the dtype of the case.
-        gradients: of each step, by name.
-        rates: of each step.
-        scales: of the rates, by name.
+        optimiser: the class in question.
+        number: the way of one number.
+        moments: the names, in the optimiser's `state`, of what the way ends with beside the number.
+        bias_rate: how much faster biases learn.
     """
 
-    optimiser: str
-    options: Mapping[str, float]
-    parameters: Mapping[str, Array]
-    gradients: Sequence[Mapping[str, Array]]
-    rates: list[float]
-    scales: Mapping[str, float]
+    optimiser: Callable[..., Optimiser]
+    number: Callable[..., tuple[float, ...]]
+    moments: Sequence[str]
+    bias_rate: float
+
+
+OPTIMISERS = {
+    "sgd": Rule(SGD, sgd, ("velocity",), bias_rate=2.0),
+    "adam": Rule(Adam, adam, ("first_moment", "second_moment"), bias_rate=1.0),
+}
+"""By the names under which they appear among the operations."""
 
 
 class Outcome(NamedTuple):
-    """Parameters and memory by name, and what was said to be no longer finite after each step."""
+    """The parameters and `moment/parameter` after the last update, and the parameters named as no longer finite."""
 
     arrays: Mapping[str, Array]
-    lost: list[list[str]]
+    diverged: set[str]
 
 
-def definition(updates: Updates, engine: str) -> Comparison:
-    """An engine's steps against the formulas."""
-    found = performed(updates, engine)
-    expected: list[list[str]] = [[]] * (STEPS - 1) + [[LOST]]
-    if found.lost != expected:
-        return Comparison(math.inf, trouble=f"no longer finite {found.lost} instead of {expected}")
-    ours, theirs, sizes = [], [], []
-    for name in LENGTHS:
-        places = _followed(updates.parameters[name].size)
-        followed = [_by_definition(updates, name, place) for place in places]
-        for key in followed[0]:
-            ours.append(found.arrays[key].ravel()[places])
-            theirs.append(np.array([numbers[key].value for numbers in followed]))
-            sizes.append(np.array([numbers[key].size for numbers in followed]))
-    return all_roundings(ours, theirs, sizes, float(np.finfo(ours[0].dtype).eps))
+@dataclass(frozen=True, eq=False)
+class Course:
+    """Some updates of a network's parameters.
+
+    Attributes:
+        name: the optimiser's.
+        settings: its arguments.
+        parameters: what they start from, by name.
+        gradients: of each update, by the parameters' names.
+        rates: of each update.
+        scales: the factors of some parameters' rates.
+    """
+
+    name: str
+    settings: Mapping[str, float]
+    parameters: Mapping[str, Array]
+    gradients: Sequence[Mapping[str, Array]]
+    rates: Sequence[float]
+    scales: Mapping[str, float]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of all arrays."""
+        return next(iter(self.parameters.values())).dtype
+
+    def outcome(self, engine: str) -> Outcome:
+        """By the optimiser."""
+        optimiser = OPTIMISERS[self.name].optimiser(**self.settings)
+        parameters = {name: array.copy(order="K") for name, array in self.parameters.items()}
+        diverged: set[str] = set()
+        with use_engine(engine):
+            for gradients, rate in zip(self.gradients, self.rates, strict=True):
+                diverged.update(optimiser.update(parameters, gradients, rate, self.scales))
+        return Outcome({**parameters, **optimiser.state}, diverged)
+
+    @cached_property
+    def expected(self) -> Outcome:
+        """By the rule: biases do not decay; a parameter has diverged that does not end finite."""
+        rule, arrays = OPTIMISERS[self.name], dict[str, Array]()
+        for name, parameter in self.parameters.items():
+            rates, settings = [self.scales.get(name, 1.0) * rate for rate in self.rates], self.settings
+            if name.endswith(".bias"):
+                rates, settings = [rule.bias_rate * rate for rate in rates], {**settings, "weight_decay": 0.0}
+            given = [parameter, *(gradients[name] for gradients in self.gradients)]
+            numbers = zip(*(array.ravel().tolist() for array in given), strict=True)
+            ends = np.array([rule.number(start, gradients, rates, **settings) for start, *gradients in numbers])
+            for key, values in zip((name, *(f"{moment}/{name}" for moment in rule.moments)), ends.T, strict=True):
+                arrays[key] = values.reshape(parameter.shape)
+        return Outcome(arrays, {name for name in self.parameters if not np.isfinite(arrays[name]).all()})
 
 
-def cross_engine(updates: Updates, engine: str) -> Comparison | None:
-    """An engine's steps against those in NumPy, all numbers; a rounding is one of the array's largest number."""
+def definition(course: Course, engine: str) -> Comparison:
+    """The parameters, what the optimiser remembers, and the names that it returns, against the rule in float64."""
+    return _compared(course, course.outcome(engine), course.expected)
+
+
+def cross_engine(course: Course, engine: str) -> Comparison | None:
+    """The same against what is written in NumPy."""
     if engine == "im2col":
         return None
-    ours, theirs = performed(updates, engine), performed(updates, "im2col")
-    found = None
-    for key, expected in theirs.arrays.items():
-        if not key.endswith(LOST):
-            size = np.asarray(np.abs(expected).max())
-            found = roundings(ours.arrays[key], expected, size, float(np.finfo(expected.dtype).eps)).joined(found)
-    if ours.lost != theirs.lost:
-        return Comparison(math.inf, trouble=f"no longer finite {ours.lost} instead of {theirs.lost}")
-    return found
+    return _compared(course, course.outcome(engine), course.outcome("im2col"))
 
 
-CHECKS: Mapping[str, Callable[[Updates, str], Comparison | None]] = {
+UPDATE_CHECKS: Mapping[str, Callable[[Course, str], Comparison | None]] = {
     "definition": definition,
     "cross-engine": cross_engine,
 }
 
 
-def draw_updates(optimiser: str, seed: int) -> Updates:
-    """The case of this number: every second one in float32."""
-    rng = generator(seed, f"verify {optimiser}")
-    dtype = (np.float64, np.float32)[seed % 2]
-
-    def draw(shape: tuple[int, ...]) -> Array:
-        return rng.standard_normal(shape).astype(dtype)
-
-    shapes = {**LENGTHS, LOST: (3,)}
-    gradients = [{name: draw(shape) for name, shape in shapes.items()} for _ in range(STEPS)]
-    gradients[-1][LOST][1] = np.inf
-    decay = float(rng.uniform(0.01, 0.1))
-    options = {"momentum": float(rng.uniform(0.5, 0.95)), "weight_decay": decay}
-    if optimiser == "adam":
-        options = {
-            "beta1": float(rng.uniform(0.5, 0.95)),
-            "beta2": float(rng.uniform(0.9, 0.999)),
-            "epsilon": float(rng.uniform(1e-8, 1e-2)),
-            "weight_decay": decay,
-        }
-    return Updates(
-        optimiser,
-        options,
-        {name: draw(shape) for name, shape in shapes.items()},
-        gradients,
-        [float(rate) for rate in rng.uniform(0.01, 0.2, STEPS)],
-        {"short.weight": 0.25, "short.bias": 3.0},
+def _compared(course: Course, ours: Outcome, theirs: Outcome) -> Comparison:
+    """In roundings of the largest number that should come out; what is infinite or NaN must be so in both."""
+    if ours.diverged != theirs.diverged:
+        said, true = (", ".join(sorted(names)) or "none" for names in (ours.diverged, theirs.diverged))
+        return Comparison(math.inf, trouble=f"named as no longer finite: {said} instead of {true}")
+    finite = {name: np.isfinite(array) for name, array in theirs.arrays.items()}
+    wrong = [name for name in finite if not np.array_equal(np.isfinite(ours.arrays[name]), finite[name])]
+    if wrong:
+        return Comparison(math.inf, trouble=f"{wrong[0]} is finite at other places")
+    results, expected = (
+        [np.where(finite[name], outcome.arrays[name], 0) for name in finite] for outcome in (ours, theirs)
     )
+    size = np.asarray(max(float(np.abs(array).max()) for array in expected))
+    return all_roundings(results, expected, [size] * len(results), float(np.finfo(course.dtype).eps))
 
 
-def performed(updates: Updates, engine: str) -> Outcome:
-    """All steps on an engine."""
-    parameters = {name: array.copy() for name, array in updates.parameters.items()}
-    parameters["apart.weight"] = _apart(parameters["apart.weight"])
-    optimiser: Optimiser = (SGD if updates.optimiser == "sgd" else Adam)(**updates.options)
-    with use_engine(engine):
-        lost = [
-            optimiser.update(parameters, {**gradients, "apart.weight": _apart(gradients["apart.weight"])}, rate, scales)
-            for gradients, rate, scales in zip(updates.gradients, updates.rates, [updates.scales] * STEPS, strict=True)
-        ]
-    memory = {key: array for key, array in optimiser.state.items() if array.ndim}
-    return Outcome({**parameters, **memory}, lost)
+def draw_course(name: str, seed: int) -> Course:
+    """The course of this number: its dtype, and whether it is large, are those of all cases of the number.
+
+    The matrix does not lie row by row in memory; a large filter is several tasks for the compiled engine's threads.
+    """
+    draw = Draw(generator(seed, f"verify {name} case"), dtype_of(seed), is_large(seed))
+    channels = draw.integer(120, 150) if draw.large else draw.integer(2, 5)
+    shapes = {
+        "conv.weight": (channels, 32, 3, 3),
+        "conv.bias": (channels,),
+        "fc.weight": (draw.integer(2, 6), channels),
+        "fc.bias": (draw.integer(2, 6),),
+    }
+    parameters, *gradients = (_numbers(draw, shapes) for _ in range(1 + draw.integer(2, 4)))
+    parameters["fc.weight"] = np.asfortranarray(parameters["fc.weight"])
+    for gradient in gradients[-1].values():
+        if draw.chance(OVERFLOW):
+            gradient.flat[draw.integer(0, gradient.size - 1)] = draw.pick((math.inf, -math.inf, math.nan))
+    rates = [draw.rng.uniform(0.01, 0.2) for _ in gradients]
+    scales = {f"fc.{kind}": draw.rng.uniform(2, 10) for kind in ("weight", "bias")}
+    return Course(name, _settings(name, draw.rng), parameters, gradients, rates, scales)
 
 
-def _apart(array: Array) -> Array:
-    """The same numbers with others between them."""
-    wide = np.zeros((len(array), 2 * array.shape[1]), array.dtype)
-    wide[:, ::2] = array
-    return wide[:, ::2]
+def _numbers(draw: Draw, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    return {name: draw.rng.standard_normal(shape).astype(draw.dtype) for name, shape in shapes.items()}
 
 
-def _followed(length: int) -> Array:
-    """Places from the first to the last."""
-    return np.unique(np.linspace(0, length - 1, FOLLOWED).astype(np.int64))
-
-
-# --------------------------------------------------------------------------------------------------------- definitions
-
-
-class Number(NamedTuple):
-    """A number, and the size of what it was added up from."""
-
-    value: float
-    size: float
-
-    def times(self, factor: float) -> "Number":
-        """The product with a factor."""
-        return Number(self.value * factor, self.size * abs(factor))
-
-    def plus(self, other: "Number") -> "Number":
-        """The sum."""
-        return Number(self.value + other.value, self.size + other.size)
-
-
-def _given(value: float) -> Number:
-    return Number(float(value), abs(float(value)))
-
-
-def _by_definition(updates: Updates, name: str, place: int) -> dict[str, Number]:
-    """What becomes of one number of a parameter and of what the optimiser remembers of it."""
-    parameter = _given(updates.parameters[name].ravel()[place])
-    gradients = [_given(step[name].ravel()[place]) for step in updates.gradients]
-    scale, is_bias = updates.scales.get(name, 1.0), name.endswith(".bias")
-    follow = _sgd if updates.optimiser == "sgd" else _adam
-    rates = [rate * scale for rate in updates.rates]
-    numbers = follow(parameter, gradients, rates, is_bias, **updates.options)
-    return {(f"{key}/{name}" if key else name): number for key, number in numbers.items()}
-
-
-def _sgd(
-    parameter: Number, gradients: list[Number], rates: list[float], is_bias: bool, momentum: float, weight_decay: float
-) -> dict[str, Number]:
-    """Caffe's form: the rate is inside the velocity, and biases learn twice as fast and do not decay."""
-    velocity = _given(0.0)
-    for gradient, rate in zip(gradients, rates, strict=True):
-        pull = gradient if is_bias else gradient.plus(parameter.times(weight_decay))
-        velocity = velocity.times(momentum).plus(pull.times(-2 * rate if is_bias else -rate))
-        parameter = parameter.plus(velocity)
-    return {"": parameter, "velocity": velocity}
-
-
-def _adam(
-    parameter: Number,
-    gradients: list[Number],
-    rates: list[float],
-    is_bias: bool,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    weight_decay: float,
-) -> dict[str, Number]:
-    """Kingma and Ba's algorithm 1, with Loshchilov and Hutter's decay of the parameter as it was before the step."""
-    first = second = _given(0.0)
-    for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
-        first = first.times(beta1).plus(gradient.times(1 - beta1))
-        second = second.times(beta2).plus(gradient.times(gradient.value).times(1 - beta2))
-        mean, square = first.times(1 / (1 - beta1**t)), second.value / (1 - beta2**t)
-        step = mean.times(-rate / (math.sqrt(square) + epsilon))
-        decayed = parameter if is_bias else parameter.plus(parameter.times(-rate * weight_decay))
-        parameter = decayed.plus(step)
-    return {"": parameter, "first_moment": first, "second_moment": second}
+def _settings(name: str, rng: np.random.Generator) -> dict[str, Any]:
+    decay = {"weight_decay": rng.uniform(0.01, 0.1)}
+    if name == "sgd":
+        return {**decay, "momentum": rng.uniform(0.5, 0.95)}
+    return {**decay, "beta1": rng.uniform(0.5, 0.95), "beta2": rng.uniform(0.8, 0.999), "epsilon": rng.uniform(0, 0.1)}

@@ -14,6 +14,7 @@ from npseg.verify.cases import draw_case, operations
 from npseg.verify.checks import CHECKS, bit_equality
 from npseg.verify.comparisons import Comparison, all_roundings, largest_difference, proves_nothing, roundings
 from npseg.verify.report import Report, Tally
+from npseg.verify.updating import OPTIMISERS, draw_course
 
 QUICK = {"operations": ["crop2d", "max_pool2d"], "engines": ["im2col", "loops"], "cases": 3}
 QUICK_WORDS = ["verify", "--operations", "crop2d", "max_pool2d", "--engines", "im2col", "loops", "--cases", "3"]
@@ -67,6 +68,35 @@ def test_an_operation_without_a_drawer_is_tried_on_its_examples(monkeypatch):
     report = verify(operations=["relu"], engines=["im2col"], checks=["definition", "gradient"], cases=6)
     assert report.passed
     assert [row.cases for row in report.rows] == [5, 5]  # the large one is left to the other checks
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_updates_are_all_that_an_optimiser_may_meet(optimiser):
+    courses = [draw_course(optimiser, seed) for seed in range(8)]
+    assert {course.dtype for course in courses} == {np.dtype(np.float32), np.dtype(np.float64)}
+    for course in courses:
+        assert len(set(course.rates)) == len(course.gradients) >= 2
+        assert all(name in course.parameters and scale != 1 for name, scale in course.scales.items())
+        assert {name.endswith(".bias") for name in course.parameters.keys() & course.scales.keys()} == {True, False}
+        assert {name.endswith(".bias") for name in course.parameters.keys() - course.scales.keys()} == {True, False}
+        assert any(not array.flags.c_contiguous for array in course.parameters.values())
+    assert len({frozenset(course.expected.diverged) for course in courses}) > 2
+
+
+@pytest.mark.skipif("numba" not in engines(), reason="Numba is not installed")
+def test_large_updates_are_several_tasks():
+    from npseg.engines.numba.updates import TASK
+
+    sizes = [max(array.size for array in draw_course("sgd", seed).parameters.values()) for seed in range(4)]
+    assert [size > 2 * TASK for size in sizes] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_an_optimiser_is_looked_at_where_it_has_a_form_of_its_own(optimiser):
+    report = verify(operations=[optimiser], cases=2)
+    assert report.passed
+    expected = [("im2col", "definition"), ("numba", "definition"), ("numba", "cross-engine")]
+    assert [(row.engine, row.check) for row in report.rows] == [pair for pair in expected if pair[0] in engines()]
 
 
 def test_nothing_is_drawn_that_proves_nothing():

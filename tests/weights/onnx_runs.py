@@ -11,8 +11,8 @@ from npseg import models
 from npseg.checks import Array
 from npseg.geometry import Size, ceil_divide
 from npseg.nn import BatchNorm2d, Conv2d, ConvTranspose2d, Flatten, Graph, Layer, Linear, Node
-from npseg.nn.graph import IMAGE
 from npseg.nn.layers import Shape
+from npseg.nn.steps import IMAGE
 from npseg.weights import export_onnx
 
 TOLERANCE = 1e-4

@@ -22,7 +22,6 @@ from npseg.engines.numba.compiling import inner
 from npseg.engines.numba.microkernel import ROWS, VECTORS, TileCode, pointers
 from npseg.engines.numba.registers import sums_of_lanes
 
-
 TOGETHER = 8
 """Vectors whose lanes are added up at the same time: the power of two that ROWS fits in."""
 

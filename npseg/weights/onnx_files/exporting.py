@@ -11,7 +11,7 @@ from npseg.checks import Array
 from npseg.files import write_whole
 from npseg.geometry import Size
 from npseg.nn import Flatten, Graph, Node
-from npseg.nn.graph import IMAGE
+from npseg.nn.steps import IMAGE
 from npseg.weights.onnx_files.layer_converters import CONVERTERS
 from npseg.weights.onnx_files.library import onnx_library
 from npseg.weights.onnx_files.writing import GraphWriter, Place

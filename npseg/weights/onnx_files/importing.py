@@ -10,7 +10,7 @@ from npseg import checks
 from npseg.checks import describe
 from npseg.geometry import Size
 from npseg.nn import Flatten, Graph
-from npseg.nn.graph import IMAGE
+from npseg.nn.steps import IMAGE
 from npseg.weights.onnx_files.library import onnx_library
 from npseg.weights.onnx_files.network import Network
 from npseg.weights.onnx_files.nodes import OperatorNode

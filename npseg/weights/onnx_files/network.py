@@ -9,8 +9,8 @@ import numpy as np
 from npseg.checks import Array
 from npseg.geometry import Size
 from npseg.nn import Conv2d, Graph, Layer, Linear, Node
-from npseg.nn.graph import IMAGE
 from npseg.nn.layers import Shape
+from npseg.nn.steps import IMAGE
 from npseg.weights.onnx_files.reading import RefusedError
 from npseg.weights.onnx_files.values import Map, PoolIndices
 
