@@ -88,19 +88,19 @@ def run_counted(layer: Multiplying, x: Array, weight: Array | None = None) -> tu
     if isinstance(layer, Multiplying):
         checks.check_axes(x, "x", "(N, C)" if isinstance(layer, Linear) else "(N, C, H, W)")
     convolution, input_shape = _as_convolution(layer, x.shape[1:])
-    if weight is None:
-        weight = np.ones(layer.parameter_specs()["weight"].shape)
-    checks.shape(checks.array(weight, "weight"), "weight", layer.parameter_specs()["weight"].shape)
-    layer = convolution
-    weight = weight.reshape(layer.parameter_specs()["weight"].shape)
+    shape = layer.parameter_specs()["weight"].shape
+    weight = np.ones(shape) if weight is None else checks.array(weight, "weight")
+    checks.shape(weight, "weight", shape)
+    weight = weight.reshape(convolution.parameter_specs()["weight"].shape)
     tally = _Tally()
     numbers = [_CountingNumber(value, tally) for value in x.flat]  # NumPy multiplies objects by their own __mul__
     counting = np.array(numbers, dtype=object).reshape(len(x), *input_shape)
-    window = Window(*layer.axes(input_shape))
-    if isinstance(layer, Conv2d):
-        y = loops.conv(counting, weight, window, layer.groups)
+    window = Window(*convolution.axes(input_shape))
+    if isinstance(convolution, Conv2d):
+        y = loops.conv(counting, weight, window, convolution.groups)
     else:
-        y = loops.conv_grad_input(counting, weight, size_of(layer.output_shape(input_shape)), window, layer.groups)
+        size = size_of(convolution.output_shape(input_shape))
+        y = loops.conv_grad_input(counting, weight, size, window, convolution.groups)
     return y.astype(np.float64), tally.multiplications
 
 

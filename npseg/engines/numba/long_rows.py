@@ -190,12 +190,12 @@ def _enlarge(
                 )
             h = q * n.stride_h + phase - n.before_h
             for o in range(channels):
+                to = ((image * n.out_channels + first_channel + o) * n.out_height + h) * n.out_width
                 if begin < end:
                     _lay_apart(lines, length, sums, o * n.kernel_w, pitch, n)
-                to = ((image * n.out_channels + first_channel + o) * n.out_height + h) * n.out_width
-                _add_lines(lines, length, n.before_w, large, to, n.out_width if begin < end else 0)
-                for w in range(0 if begin < end else n.out_width):
-                    large[to + w] = 0
+                    _add_lines(lines, length, n.before_w, large, to, n.out_width)
+                else:
+                    large[to : to + n.out_width] = 0
 
 
 @inner
