@@ -69,12 +69,12 @@ def _fail(command: Any, message: object, status: int) -> int:
 
     What fails on every rank is told by the first, whose end is everybody's before the others have waited.
     """
-    ranks = sys.modules["npseg.training.ranks"].world() if "mpi4py" in sys.modules else None
-    if ranks is not None and not ranks.first:
-        time.sleep(1)
+    ranks = sys.modules["npseg.training.ranks"] if "mpi4py" in sys.modules else None
+    if ranks is not None and not ranks.world().first:
+        time.sleep(4 * ranks.SECONDS_TO_BE_HEARD)
     if isinstance(message, OSError) and message.strerror:
         message = f"{message.filename}: {message.strerror}" if message.filename else message.strerror
     print(f"npseg {command.__name__}: {' '.join(str(message).split())}", file=sys.stderr)
     if ranks is not None:
-        ranks.abort(status)
+        ranks.world().abort(status)
     return status

@@ -18,6 +18,7 @@ dividing by the part's size instead of the whole batch's.
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -33,6 +34,9 @@ Result = TypeVar("Result")
 
 LAUNCHED_BY_MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
 """What `mpirun` and `srun` tell the processes that they start: Open MPI, MPICH and its kin, PMIx."""
+
+SECONDS_TO_BE_HEARD = 0.5
+"""From a rank's last words to the end of all: a launcher that hears of the end too soon does not pass on the words."""
 
 
 class Ranks:
@@ -131,6 +135,7 @@ class Ranks:
         if not self.alone:
             sys.stdout.flush()
             sys.stderr.flush()
+            time.sleep(SECONDS_TO_BE_HEARD)
             self._communicator.Abort(status)
 
 
