@@ -112,7 +112,15 @@ def path(value: Any, name: str) -> Path:
 def instance(value: Any, name: str, kind: type[Kind]) -> Kind:
     """An object of one of npseg's own classes."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, got {describe(value)}")
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise TypeError(f"{name} must be {article} {kind.__name__}, got {describe(value)}")
+    return value
+
+
+def generator(value: Any, name: str) -> np.random.Generator:
+    """Where draws come from."""
+    if not isinstance(value, np.random.Generator):
+        raise TypeError(f"{name} must be a numpy.random.Generator, got {describe(value)}")
     return value
 
 

@@ -222,8 +222,8 @@ def parse_padding(padding: Any) -> Sides | str:
 def _remembered(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
     """Keep what was made from plain arguments: a training step asks for the same windows again and again.
 
-    Plain are numbers, words and tuples of numbers that are exactly that: True equals 1, but must be refused where 1 is
-    right, so it must not find what was made for 1.
+    Plain are numbers, words, windows and tuples of numbers that are exactly that: True equals 1, but must be refused
+    where 1 is right, so it must not find what was made for 1.
     """
     kept = lru_cache(maxsize=1024, typed=True)(make)
 
@@ -238,7 +238,7 @@ def _remembered(make: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
 def _is_plain(value: object) -> bool:
     if type(value) is tuple:
         return set(map(type, value)) == {int}
-    return value is None or type(value) in (int, str, bool)
+    return value is None or type(value) in (int, str, bool, Window)
 
 
 @_remembered
@@ -369,9 +369,11 @@ def _check_transposed(axis: Axis, size: int, name: str) -> None:
         )
 
 
-@lru_cache(maxsize=256)
+@_remembered
 def check_real_pixels(window: Window, input_size: Size) -> None:
     """Refuse a window that would see nothing but padding: it has no maximum and no mean."""
+    checks.instance(window, "window", Window)
+    input_size = checks.size(input_size, "input_size")
     for axis, size, name in zip(window.axes, input_size, AXIS_NAMES, strict=True):
         outputs = axis.output_size(size)
         # Of all others the whole window lies on the image.
@@ -421,6 +423,12 @@ class AffineMap:
     scale: Fraction = Fraction(1)
     offset: Fraction = Fraction(0)
 
+    def __post_init__(self) -> None:
+        """Check the arguments: a scale of 0 is that of many pixels resized from one."""
+        checks.instance(self.offset, "offset", Fraction)
+        if checks.instance(self.scale, "scale", Fraction) < 0:
+            raise ValueError(f"scale must be at least 0, got {self.scale}")
+
     def through(self, axis: Axis) -> "AffineMap":
         """After a convolution or pool: a window's output lies at the middle of its taps."""
         return AffineMap(self.scale * axis.stride, self.offset + self.scale * _middle(axis))
@@ -447,7 +455,8 @@ class AffineMap:
         Raises:
             ValueError: no whole, non-negative number of pixels aligns the two.
         """
-        offset = (other.offset - self.offset) / self.scale
+        checks.instance(other, "other", AffineMap)
+        offset = (other.offset - self.offset) / (self.scale or 1)
         if self.scale != other.scale or offset.denominator != 1 or offset < 0:
             raise ValueError(
                 f"no crop aligns x = {self.scale} * i + {self.offset} with x = {other.scale} * i + {other.offset}: "

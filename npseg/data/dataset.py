@@ -5,7 +5,6 @@ void: pixels nobody labelled (or could), which neither training nor evaluation c
 an image has one label as a whole, an array without axes.
 """
 
-import operator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -74,7 +73,7 @@ def labels_whole_images(dataset: Dataset) -> bool:
 
 def index_within(index: int, length: int) -> int:
     """A sample's number as a Python integer, in 0 ... length - 1."""
-    place = operator.index(index)
+    place = checks.integer(index, "index")
     if not 0 <= place < length:
         raise IndexError(f"index must be in 0 ... {length - 1}, got {place}")
     return place

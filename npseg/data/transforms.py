@@ -39,6 +39,7 @@ class Compose:
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Apply all."""
         image, labels = pair(image, labels)
+        checks.generator(rng, "rng")
         for transform in self.transforms:
             image, labels = transform(image, labels, rng)
         return image, labels
@@ -57,6 +58,7 @@ class ImageAlone:
 
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Apply the transform to the image, whose pixels have no labels."""
+        image = rgb_image(image, "image")
         image, _ = self.transform(image, np.full(image.shape[:2], IGNORE_INDEX, np.uint8), rng)
         return image, labels
 
@@ -79,7 +81,7 @@ class RandomHorizontalFlip:
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Mirror both or neither."""
         image, labels = pair(image, labels)
-        if rng.random() >= self.p:
+        if checks.generator(rng, "rng").random() >= self.p:
             return image, labels
         return np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(labels[:, ::-1])
 
@@ -103,7 +105,7 @@ class RandomScale:
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Resize both by the same factor, to one pixel at least."""
         image, labels = pair(image, labels)
-        factor = rng.uniform(self.low, self.high)
+        factor = checks.generator(rng, "rng").uniform(self.low, self.high)
         height, width = (max(round(length * factor), 1) for length in labels.shape)
         checks.fits_memory((height, width, 3), 1, "high", "the magnified image")
         resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
@@ -132,6 +134,7 @@ class RandomCrop:
     def __call__(self, image: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[Bytes, Bytes]:
         """Cut both at the same place."""
         image, labels = pair(image, labels)
+        checks.generator(rng, "rng")
         from_rows, to_rows = _place(labels.shape[0], self.size[0], rng)
         from_columns, to_columns = _place(labels.shape[1], self.size[1], rng)
         part = np.full((*self.size, 3), MEAN_GREY, np.uint8)

@@ -51,8 +51,8 @@ __all__ = [
 class Engine(Protocol):
     """What a module must define to be an engine."""
 
-    OPTIONS: Mapping[str, tuple[Any, ...]]
-    """The engine's own options, each with the values it takes."""
+    OPTIONS: Mapping[str, tuple[str, ...]]
+    """The engine's own options, each with the words it takes."""
 
     def conv(  # noqa: D102
         self, x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False
@@ -119,7 +119,7 @@ def set_engine(name: str, **options: Any) -> None:
 
     Raises:
         ValueError: no such engine or option.
-        TypeError: the name is not a string.
+        TypeError: the name or an option is not a string.
     """
     choice.current.set(_chosen(name, options))
 
@@ -152,7 +152,7 @@ def choose(name: str | None, **options: Any) -> Choice:
 
     Raises:
         ValueError: no such engine or option.
-        TypeError: the name is not a string.
+        TypeError: the name or an option is not a string.
     """
     if name is not None:
         return _chosen(name, options)
@@ -228,8 +228,7 @@ def _chosen(name: str, options: Mapping[str, Any]) -> Choice:
         if option not in accepted:
             has = f"its options are {tuple(accepted)}" if accepted else "it has none"
             raise ValueError(f"engine {name!r} has no option {option!r}; {has}")
-        if value not in accepted[option]:
-            raise ValueError(f"{option} must be one of {accepted[option]}, got {value!r}")
+        checks.choice(value, option, accepted[option])
     return Choice(name, dict(options))
 
 

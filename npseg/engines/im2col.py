@@ -13,7 +13,6 @@ column limit, and in the processor's cache between being written and being read.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from npseg.engines.finishing import finished
 from npseg.geometry import Axis, Size, Window
 from npseg.matrices import SparseMatrix
 
-OPTIONS: dict[str, tuple[Any, ...]] = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 CACHED_BYTES = 8 * 2**20
 """Columns of about this size were fastest: they fit a cache and still make long matrix products."""

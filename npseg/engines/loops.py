@@ -20,7 +20,7 @@ from npseg.engines.finishing import finished
 from npseg.geometry import Axis, Size, Window
 from npseg.matrices import SparseMatrix
 
-OPTIONS: dict[str, tuple[Any, ...]] = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 
 class Tap(NamedTuple):

@@ -21,7 +21,7 @@ from npseg.matrices.convolution import convolution_matrix, convolution_taps
 from npseg.matrices.pooling import selection_matrix, window_rows
 from npseg.matrices.sparse_matrix import kronecker
 
-OPTIONS: dict[str, tuple[Any, ...]] = {}
+OPTIONS: dict[str, tuple[str, ...]] = {}
 
 
 def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False) -> Array:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from npseg import checks
-from npseg.geometry import Padding
+from npseg.geometry import Padding, parse_padding
 from npseg.models.fcn import SCORE
 from npseg.nn import Conv2d, Flatten, GlobalAvgPool2d, Graph, Linear, Node
 
@@ -56,6 +56,7 @@ def convolutionalise(classifier: Graph, padding: Padding = 0, *, scores: bool = 
 def convolutional_nodes(classifier: Graph, padding: Padding = 0) -> tuple[list[Node], dict[str, str]]:
     """The nodes of `convolutionalise`, without any weights, and the new names of those that got others."""
     checks.instance(classifier, "classifier", Graph)
+    parse_padding(padding)
     if not is_classifier(classifier):
         raise ValueError(
             "classifier must flatten its map and end in a fully connected layer, "

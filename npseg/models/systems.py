@@ -12,7 +12,7 @@ from npseg.models.context import dilation8
 from npseg.models.deeplab import deeplab_largefov, deeplab_pyramid
 from npseg.models.fcn import fcn
 from npseg.models.segnet import deconvnet, segnet
-from npseg.models.vgg import vgg
+from npseg.models.vgg import five, vgg
 from npseg.nn import Graph
 
 
@@ -31,6 +31,13 @@ class Proportions:
     depths: Sequence[int] = (2, 2, 3, 3, 3)
     fc6: int = 256
     dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the arguments, whichever of them a system will use."""
+        five(self.widths, "widths")
+        five(self.depths, "depths")
+        checks.integer(self.fc6, "fc6", at_least=1)
+        checks.number(self.dropout, "dropout", at_least=0.0, below=1.0)
 
 
 def _fcn(stride: int) -> Callable[[int, Proportions, int], Graph]:

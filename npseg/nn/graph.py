@@ -341,15 +341,17 @@ class Graph:
         """The graph that `describe` described, with initial weights.
 
         Raises:
-            ValueError: the description is not one, or names an unknown layer.
+            TypeError: the description is no mapping.
+            ValueError: it is not one of a graph, or names an unknown layer.
         """
+        description = checks.mapping(description, "description", "options")
         try:
             nodes = [
                 Node(node["name"], LAYERS[node["type"]](**_as_tuples(node["options"])), tuple(node["inputs"]))
                 for node in description["nodes"]
             ]
             options = {key: description[key] for key in ("input_channels", "frozen", "seed", "dtype")}
-        except (KeyError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"description must be one made by Graph.describe, got {error!r}") from error
         return cls(nodes, **options)
 

@@ -139,9 +139,7 @@ def dropout(x: Array, p: float, rng: np.random.Generator) -> tuple[Array, Array]
     """
     x = floats_of_any_shape(x, "x")
     p = checks.number(p, "p", at_least=0.0, below=1.0)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"rng must be a numpy.random.Generator, got {checks.describe(rng)}")
-    kept = rng.random(x.shape, dtype=x.dtype.type) >= p
+    kept = checks.generator(rng, "rng").random(x.shape, dtype=x.dtype.type) >= p
     mask = kept * x.dtype.type(1 / (1 - p))
     return x * mask, mask
 

@@ -64,6 +64,7 @@ def demonstrate(
     4
     """
     checks.choice(operation, "operation", tuple(DEFAULTS))
+    checks.flag(backward, "backward")
     known = {**DEFAULTS[operation], **dict.fromkeys(OPTIONAL.get(operation, ()))}
     for name in chosen:
         if name not in known:

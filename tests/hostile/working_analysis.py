@@ -12,6 +12,7 @@ from working_operations import OPERATIONS, working_calls
 from npseg import analysis, models, nn, teaching
 from npseg.analysis import formulas, measured
 from npseg.teaching import figures
+from npseg.teaching.demonstration import demonstrate
 
 ONES = np.ones((1, 1, 2, 2))
 
@@ -120,6 +121,8 @@ def of_teaching():
 
     calls = {name: arguments for name, arguments in working_calls().items() if name in teaching.OPERATIONS}
     return {
+        "teaching.demonstrate": (partial(demonstrate, "conv2d"), {"backward": False, "seed": 0}),
+        "teaching.demonstrate, the operation": (lambda operation: demonstrate(operation), {"operation": "conv2d"}),
         "teaching.trace": (lambda operation: teaching.trace(operation, ONES, 2), {"operation": "max_pool2d"}),
         **{f"teaching.trace, {name}": (traced(name), arguments) for name, arguments in calls.items()},
     }

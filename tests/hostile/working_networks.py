@@ -126,6 +126,9 @@ def of_networks():
         "models.convolutionalise": (models.convolutionalise, {
             "classifier": models.vgg_classifier((1,) * 5, (1,) * 5, 1, 2, (32, 32))
         }),
+        "models.Proportions": (models.Proportions, {
+            "widths": (1,) * 5, "depths": (1,) * 5, "fc6": 1, "dropout": 0.5
+        }),
         "models.is_classifier": (models.is_classifier, {"network": network()}),
         "models.initialise_from": (models.initialise_from, {"model": network(), "other": network()}),
         "nn.Node": (nn.Node, {"name": "a", "layer": nn.ReLU(), "inputs": ("image",)}),
@@ -140,6 +143,7 @@ def of_networks():
         "Graph.forward": (run_forward, {"x": x, "training": True, "rng": rng()}),
         "Graph.backward": (run_backward, {"grad": np.zeros((1, 2, 20, 18), np.float32)}),
         "Graph.shapes": (network().shapes, {"input_size": (20, 18)}),
+        "Graph.from_description": (nn.Graph.from_description, {"description": network().describe()}),
         "Graph.node": (network().node, {"name": "fc6"}),
     }  # fmt: skip
 

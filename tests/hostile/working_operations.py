@@ -1,6 +1,7 @@
 """A working call of every operation, of every matrix, and of the geometry behind both."""
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -56,5 +57,12 @@ def of_geometry():
         "geometry.transposed_window": (
             geometry.transposed_window, {**window, "output_padding": 0, "dilation": 1}
         ),
+        "geometry.check_real_pixels": (geometry.check_real_pixels, {
+            "window": geometry.pooling_window(3, (6, 7))[0], "input_size": (6, 7)
+        }),
+        "geometry.AffineMap": (geometry.AffineMap, {"scale": Fraction(2), "offset": Fraction(1)}),
+        "geometry.AffineMap.crop_to": (lambda other: geometry.AffineMap().crop_to(other), {
+            "other": geometry.AffineMap()
+        }),
         "geometry.parse_padding": (geometry.parse_padding, {"padding": 1}),
     }  # fmt: skip

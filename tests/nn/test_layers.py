@@ -200,6 +200,18 @@ def test_unpooling_needs_the_indices_of_its_own_values() -> None:
         MaxUnpool2d(2).output_shape((2, 3, 5), (2, 3, 4), (2, 6, 8))
 
 
+@pytest.mark.parametrize("other", [(1, 3, 4), (2, 1, 4), (2, 3, 1), (2, 3, 5)])
+def test_only_maps_of_one_shape_are_added(other: tuple[int, int, int]) -> None:
+    """Nothing is repeated to fit, in either order."""
+    for shapes in ([(2, 3, 4), other], [other, (2, 3, 4)]):
+        with pytest.raises(ValueError, match="inputs must be maps of one shape to be added, got shapes"):
+            Add().output_shape(*shapes)
+        with pytest.raises(ValueError, match="inputs must be maps of one shape to be added, got shapes"):
+            Add().forward([np.ones((1, *shape)) for shape in shapes], {}, Mode())
+    with pytest.raises(ValueError, match=r"inputs must be maps of one shape to be added, got shapes \[\(2, "):
+        Add().forward([np.ones((2, 2, 3, 4)), np.ones((1, 2, 3, 4))], {}, Mode())
+
+
 def test_only_maps_of_one_size_are_stacked() -> None:
     with pytest.raises(ValueError, match="maps of one size"):
         Concat().output_shape((2, 3, 4), (2, 4, 4))

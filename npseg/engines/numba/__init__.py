@@ -1,7 +1,5 @@
 """The compiled engine: the seven kernels, by Numba, on all cores."""
 
-from typing import Any
-
 from npseg.engines.numba.convolution import conv, conv_grad_input, conv_grad_weight
 from npseg.engines.numba.loss import cross_entropy, segmentation_map
 from npseg.engines.numba.normalisation import batch_norm, batch_norm_backward
@@ -42,4 +40,4 @@ __all__ = [
     "sgd_update",
 ]
 
-OPTIONS: dict[str, tuple[Any, ...]] = {"winograd": ("off", "f2", "f4")}
+OPTIONS: dict[str, tuple[str, ...]] = {"winograd": ("off", "f2", "f4")}

@@ -47,11 +47,25 @@ class Crop(Layer):
 
 @dataclass(frozen=True)
 class Add(Layer):
-    """The sum of two maps: where a skip connection joins."""
+    """The sum of two maps of one shape: where a skip connection joins.
+
+    A map is not repeated to fit the other, as NumPy would: the gradient of the smaller one would be a sum.
+    """
+
+    def output_shape(self, *inputs: Shape) -> Shape:
+        """That of both.
+
+        Raises:
+            ValueError: the maps differ in shape.
+        """
+        if len(set(inputs)) > 1:
+            raise ValueError(f"inputs must be maps of one shape to be added, got shapes {list(inputs)}")
+        return inputs[0]
 
     def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
         """Nothing is needed for the way back."""
         a, b = inputs
+        self.output_shape(a.shape, b.shape)
         return np.add(a, b, out=buffers.empty_like(a)), None
 
     def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
@@ -132,6 +146,10 @@ class ResizeBilinear(Layer):
     """The first input at the size of the second (`npseg.ops.resize_bilinear`): an upsampling without weights."""
 
     align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the argument."""
+        checks.flag(self.align_corners, "align_corners")
 
     def output_shape(self, *inputs: Shape) -> Shape:
         """The first input's channels at the second's size."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from npseg import ops
+from npseg import checks, ops
 from npseg.checks import Array
 from npseg.nn.layers.layer import Gradients, Layer, Mode, ParameterSpec, Wanted
 
@@ -21,6 +21,11 @@ class BatchNorm2d(Layer):
     momentum: float = 0.1
     eps: float = 1e-5
     fixed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what the parameters' shapes follow from, and what no operation checks."""
+        checks.integer(self.channels, "channels", at_least=1)
+        checks.flag(self.fixed, "fixed")
 
     def parameter_specs(self) -> dict[str, ParameterSpec]:
         """The weight (gamma) and the bias (beta), (C,) each."""
