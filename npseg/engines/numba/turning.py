@@ -93,3 +93,37 @@ def turn(
         for c in range(0, columns, lanes):
             width = min(lanes, columns - c)
             _turn_tile(target, target_start + r, places, first + c, source, line + c, source_pitch, height, width)
+
+
+@inner
+def turn_line(
+    target: Array,
+    places: Array,
+    pitch: int,
+    source: Array,
+    start: int,
+    plane: int,
+    channels: int,
+    left: int,
+    width: int,
+) -> None:
+    """target[places[j] + c] = source[start + c * plane + j - left], zeros where a line of `width` has no such pixel.
+
+    Args:
+        target: where each pixel's channels are put side by side.
+        places: of the pixels in the target.
+        pitch: numbers that a pixel takes there.
+        source: the planes of all channels.
+        start: of the line in its first plane.
+        plane: numbers of a plane.
+        channels: to turn; what there is room for besides is left as it is, but at the padding.
+        left: padding.
+        width: of the line; 0 if there is none.
+    """
+    begin = min(max(0, left), len(places))
+    end = min(max(begin, width + left), len(places))
+    for j in range(begin):
+        target[places[j] : places[j] + pitch] = 0
+    turn(target, 0, places, begin, source, start + begin - left, plane, channels, end - begin)
+    for j in range(end, len(places)):
+        target[places[j] : places[j] + pitch] = 0

@@ -24,7 +24,7 @@ from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.compiling import numbers_of, on_all_cores
 from npseg.engines.numba.microkernel import ROWS, VECTOR_BYTES, VECTORS, multiply_rows, rounded_to_lanes
-from npseg.engines.numba.turning import turn
+from npseg.engines.numba.turning import turn, turn_line
 from npseg.geometry import Window, ceil_divide
 
 DEPTH = 384
@@ -195,17 +195,9 @@ def _turn(line: int, turned: Array, x: Array, places: Array, group: int, numbers
     image, row = line // n.turned_height, line % n.turned_height - n.top
     size = n.turned_width * n.group_channels
     target = turned[line * size : (line + 1) * size]
-    begin = min(max(0, n.left), n.turned_width)
-    end = min(max(begin, n.width + n.left), n.turned_width)
-    if not 0 <= row < n.height:
-        begin = end = n.turned_width
-    for k in range(begin * n.group_channels):
-        target[k] = 0
-    first = image * n.channels + group * n.group_channels
-    start = (first * n.height + row) * n.width + begin - n.left
-    turn(target, 0, places, begin, x, start, n.height * n.width, n.group_channels, end - begin)
-    for k in range(end * n.group_channels, size):
-        target[k] = 0
+    start = ((image * n.channels + group * n.group_channels) * n.height + row) * n.width
+    width = n.width if 0 <= row < n.height else 0
+    turn_line(target, places, n.group_channels, x, start, n.height * n.width, n.group_channels, n.left, width)
 
 
 @on_all_cores()
