@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -37,7 +38,19 @@ WORKSPACE = 1 << 23
 SURPLUS = 2.0
 """What a pool may hold, as a multiple of the most that was in use at once: blocks of one size do not serve another."""
 
-Returned = deque[tuple[Array, int]]
+
+class _Block:
+    """Memory of a size, from its first aligned address on."""
+
+    __slots__ = ("_memory", "address", "size")
+
+    def __init__(self, size: int) -> None:
+        self._memory, self.size = np.empty(size + ALIGNMENT, np.uint8), size
+        address = self._memory.ctypes.data
+        self.address = address + -address % ALIGNMENT
+
+
+Returned = deque[tuple[_Block, int]]
 """Blocks whose loans have ended, and how many of their bytes were asked for."""
 
 
@@ -47,15 +60,14 @@ class _Loan:
     __slots__ = ("__array_interface__", "_block", "_returned", "_size")
 
     def __init__(
-        self, block: Array, size: int, returned: Returned, shape: tuple[int, ...], dtype: np.dtype[Any]
+        self, block: _Block, size: int, returned: Returned, shape: tuple[int, ...], dtype: np.dtype[Any]
     ) -> None:
-        address = block.ctypes.data
         self._block, self._size, self._returned = block, size, returned
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
             "typestr": dtype.str,
-            "data": (address + -address % ALIGNMENT, False),
+            "data": (block.address, False),
         }
 
     def __del__(self) -> None:
@@ -70,7 +82,7 @@ class _Pool:
     """
 
     def __init__(self) -> None:
-        self._free: dict[int, list[Array]] = {}
+        self._free: dict[int, list[_Block]] = {}
         self._returned: Returned = deque()
         self._lock = threading.RLock()
         self._held = 0
@@ -83,13 +95,13 @@ class _Pool:
             while self._returned:
                 block, length = self._returned.popleft()
                 self._in_use -= length
-                self._free[len(block) - ALIGNMENT].append(block)
+                self._free[block.size].append(block)
             self._most_in_use = max(self._most_in_use, self._in_use + size)
             block = self._block(size)
             self._in_use += size
         return np.asarray(_Loan(block, size, self._returned, shape, dtype))
 
-    def _block(self, size: int) -> Array:
+    def _block(self, size: int) -> _Block:
         """One of this size if there is one, or if one more may be held; else a larger one, if that wastes little."""
         blocks = self._free[size] = self._free.pop(size, [])  # last, so that the sizes long unused stand in front
         if blocks:
@@ -103,9 +115,8 @@ class _Pool:
             if larger:
                 return self._free[min(larger)].pop()
             self._let_go(bound - size)
-        block = np.empty(size + ALIGNMENT, np.uint8)
         self._held += size
-        return block
+        return _Block(size)
 
     def _let_go(self, bound: float) -> None:
         """Give free blocks back to the system, until no more than so many bytes are held."""
@@ -170,14 +181,15 @@ def workspace(dtype: DTypeLike, *shapes: Sequence[int]) -> list[Array]:
     get the same memory, which the processor still has in its cache.
     """
     dtype = np.dtype(dtype)
-    line = ALIGNMENT // dtype.itemsize
-    lengths = [math.prod(shape) for shape in shapes]
-    starts = [0, *accumulate(-(-length // line) * line for length in lengths)]
-    total = starts.pop()
+    *starts, total = _side_by_side(dtype.itemsize, shapes)
     if _pool.get() is not None:
-        total = max(WORKSPACE // dtype.itemsize, 1 << (total - 1).bit_length())
-    block = empty((total,), dtype)
-    return [
-        block[start : start + length].reshape(shape)
-        for start, length, shape in zip(starts, lengths, shapes, strict=True)
-    ]
+        total = max(WORKSPACE, 1 << (total - 1).bit_length())
+    block = empty((total,), np.uint8)
+    return [np.ndarray(shape, dtype, block, start) for shape, start in zip(shapes, starts, strict=True)]
+
+
+@lru_cache(maxsize=512)
+def _side_by_side(itemsize: int, shapes: tuple[Sequence[int], ...]) -> tuple[int, ...]:
+    """Where each of several arrays begins, on a cache line, and where the last one ends: bytes."""
+    sizes = (math.prod(shape) * itemsize for shape in shapes)
+    return 0, *accumulate(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)

@@ -135,8 +135,9 @@ def array(value: Any, name: str) -> Array:
     """A `numpy.ndarray` in native byte order. A mask would be lost without a word, so masked arrays are refused."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a numpy.ndarray, got {describe(value)}")
-    if not value.dtype.isnative:
-        fits_memory(value.shape, value.itemsize, name, "its copy in native byte order")
+    if value.dtype.isnative:
+        return np.asarray(value)
+    fits_memory(value.shape, value.itemsize, name, "its copy in native byte order")
     return np.asarray(value, dtype=value.dtype.newbyteorder("="))
 
 
@@ -205,14 +206,18 @@ def shape(value: Array, name: str, expected: tuple[int, ...], reason: str | Call
         raise ValueError(f"{name} must have shape {expected}{reason and f' ({reason})'}, got {value.shape}")
 
 
-def fits_memory(dimensions: Sequence[int], itemsize: int, name: str, what: str = "the result") -> None:
+def fits_memory(
+    dimensions: Sequence[int], itemsize: int, name: str | Callable[[], str], what: str = "the result"
+) -> None:
     """Refuse what would take more than BYTES_LIMIT, before it is allocated, naming the argument that asks for it.
 
+    Which one that is may first be found out then.
     An empty batch counts as one image: what is computed along the other axes is no smaller for it.
     """
-    dimensions = tuple([int(length) for length in dimensions])
-    needed = itemsize * math.prod([max(length, 1) for length in dimensions])
+    dimensions = tuple(map(int, dimensions))
+    needed = itemsize * (math.prod(dimensions) or math.prod([max(length, 1) for length in dimensions]))
     if needed > BYTES_LIMIT:
+        name = name if isinstance(name, str) else name()
         raise ValueError(
             f"{name} asks for too much memory: {what} {dimensions} would take {needed:,} bytes, "
             f"the limit is {BYTES_LIMIT:,} (64 GiB)"

@@ -50,7 +50,7 @@ def check_positions(indices: Array, size: Size) -> None:
         pooling.check_positions(indices, size)
 
 
-def result_fits(shape: tuple[int, ...], source: Array, name: str, enlarged_by: str) -> None:
+def result_fits(shape: tuple[int, ...], source: Array, name: str, enlarged_by: str | Callable[[], str]) -> None:
     """Refuse a result over 64 GiB, blaming the array it comes from where that is as large, else what enlarges it."""
     blamed = name if source.nbytes > checks.BYTES_LIMIT else enlarged_by
     checks.fits_memory(shape, source.itemsize, blamed)

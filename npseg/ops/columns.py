@@ -45,7 +45,7 @@ def im2col(x: Array, kernel_size: Pair, *, stride: Pair = 1, padding: Padding = 
     outputs = window.output_size(size)
     batch, channels = x.shape[:2]
     shape = batch, channels, *window.kernel_size, *outputs
-    arguments.result_fits(shape, x, "x", arguments.blamed(window, size, "kernel_size"))
+    arguments.result_fits(shape, x, "x", lambda: arguments.blamed(window, size, "kernel_size"))
     columns = np.empty(shape, x.dtype)
     fill_columns(columns.transpose(1, 2, 3, 0, 4, 5), x, window)
     return columns.reshape(batch, channels * window.area, outputs[0] * outputs[1])

@@ -293,8 +293,12 @@ def _geometry(
 
 def _check_result(x: Array, out_channels: int, window: Window) -> None:
     size = arguments.size_of(x)
-    enlarged_by = arguments.blamed(window, size, "weight" if out_channels > x.shape[1] else "x")
-    arguments.result_fits((len(x), out_channels, *window.output_size(size)), x, "x", enlarged_by)
+    arguments.result_fits(
+        (len(x), out_channels, *window.output_size(size)),
+        x,
+        "x",
+        lambda: arguments.blamed(window, size, "weight" if out_channels > x.shape[1] else "x"),
+    )
 
 
 def output_gradient(grad: Any, batch: int, out_channels: int, window: Window, size: Size) -> Array:

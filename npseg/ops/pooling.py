@@ -239,7 +239,7 @@ def global_avg_pool2d_backward(grad: Array, input_size: Size) -> Array:
 def _check_result(x: Array, window: Window) -> None:
     size = arguments.size_of(x)
     shape = *x.shape[:2], *window.output_size(size)
-    checks.fits_memory(shape, np.dtype(np.int64).itemsize, arguments.blamed(window, size, "x"))
+    checks.fits_memory(shape, np.dtype(np.int64).itemsize, lambda: arguments.blamed(window, size, "x"))
 
 
 EXAMPLES = [

@@ -73,8 +73,9 @@ def conv_transpose2d(
     bias = arguments.optional_bias(bias, out_channels)
     checks.same_dtype(x=x, weight=weight, bias=bias)
     size = window.input_size(arguments.size_of(x))
-    enlarged_by = window.enlarged_by(arguments.size_of(x), image="x")
-    arguments.result_fits((len(x), out_channels, *size), x, "x", enlarged_by)
+    arguments.result_fits(
+        (len(x), out_channels, *size), x, "x", lambda: window.enlarged_by(arguments.size_of(x), image="x")
+    )
     y = resolve(engine).conv_grad_input(x, weight, size, window, int(groups))
     if bias is not None:
         y += bias[:, None, None]

@@ -111,11 +111,11 @@ TAKES_HALVES = ("znver4",)
 PRODUCT = (2 if PROCESSOR in TAKES_HALVES else 1) / 240
 """Nanoseconds of a multiply-add in the microkernel."""
 
-DIRECT_OVERHEAD = 1.5
-"""What direct convolution takes, relative to its products alone: bands, columns computed for nothing, stores."""
+DIRECT_OVERHEAD = 1.6
+"""What direct convolution takes, relative to its products alone: columns computed for nothing, tiles that end early."""
 
-TURNED = 0.12
-"""Nanoseconds for a number that the direct weight gradient turns to have its channels last."""
+MOVED = 0.12
+"""Nanoseconds for a number that direct convolution copies to a band or stores, or turns for a weight gradient."""
 
 WEIGHT_ENTRY = 0.12
 """Nanoseconds for an entry of a transformed weight."""
@@ -144,7 +144,7 @@ def tile_size(
         dilation: of the window.
     """
     weights, outputs = channels * out_channels, images * size[0] * size[1]
-    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD}
+    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * MOVED}
     for m in TILES[allowed]:
         tiles = images * _tiles(size[0], dilation[0], m) * _tiles(size[1], dilation[1], m)
         products = weights * rounded_to_lanes(tiles, 4) * PRODUCT
@@ -159,7 +159,7 @@ def weight_tile_size(allowed: str, images: int, channels: int, out_channels: int
     Only the largest m that is allowed is considered: a smaller one is seldom faster, and costs seconds to compile.
     """
     weights, outputs = channels * out_channels, images * size[0] * size[1]
-    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * TURNED}
+    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * MOVED}
     for m in TILES[allowed][-1:]:
         tiles = images * _tiles(size[0], 1, m) * _tiles(size[1], 1, m)
         transforms = (channels + out_channels) * tiles * TURNED_TILE_ENTRY
