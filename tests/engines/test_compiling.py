@@ -141,6 +141,34 @@ def test_a_cache_that_cannot_be_written_any_more_is_done_without(package, tmp_pa
     assert run(code, **environment, NUMBA_CACHE_DIR=str(tmp_path / "cache")).stderr == NOTICE
 
 
+FORMS = """
+    import sys
+    import numpy as np
+    from npseg import ops
+    from npseg.engines.numba.winograd import Winograd
+    from npseg.engines.numba.winograd_weights import WinogradWeights
+    from npseg.geometry import convolution_window
+    rng = np.random.default_rng(0)
+    x, weight = (rng.standard_normal(shape, dtype=np.float32) for shape in ((1, 8, 24, 24), (8, 8, 3, 3)))
+    expected = ops.conv2d(x, weight, padding=1, engine="im2col")
+    expected_grad = ops.conv2d_grad_weight(x, x, (3, 3), padding=1, engine="im2col")
+    for m in map(int, sys.argv[1:]):
+        y, grad_weight, window = np.empty_like(x), np.empty_like(weight), convolution_window(3, (24, 24), padding=1)
+        Winograd(x.shape, x.shape, window, m, flip=False).run(x, weight, y)
+        WinogradWeights(x.shape, x.shape, window, m).run(x, x, grad_weight)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-4 * expected.max())
+        np.testing.assert_allclose(grad_weight, expected_grad, rtol=0, atol=1e-4 * expected_grad.max())
+"""
+
+
+def test_kernels_of_several_processes_are_not_taken_for_one_another(tmp_path):
+    """Two that are made of the same text, each compiled in a process of its own, in a third one."""
+    for forms in (["2"], ["4"]):
+        assert run(FORMS, *forms, NUMBA_CACHE_DIR=str(tmp_path)).stderr == NOTICE
+    for forms in (["2", "4"], ["4", "2"]):
+        assert run(FORMS, *forms, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""
+
+
 def test_processes_that_compile_for_different_types_at_once_do_not_mix_them_up(tmp_path):
     """Two that read the same index each write one without the other's entry; the last stays. As if it were so:"""
     code = RELU.replace("np.float32", "np.dtype(sys.argv[1])").replace("import numpy", "import sys, numpy")

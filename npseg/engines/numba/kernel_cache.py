@@ -1,22 +1,30 @@
 """Where compiled kernels are kept between processes.
 
 Numba keeps them beside the source, or in the user's cache folder where the package folder is read-only (a folder named
-by NUMBA_CACHE_DIR comes before both). Four things are done here that it leaves out, each a few lines:
+by NUMBA_CACHE_DIR comes before both). Five things are done here that it leaves out, each a few lines:
 
     stale      a kernel is compiled anew when any file of this folder has changed: kernels call one another
     late       what a process with older sources writes over a newer file is taken for missing
     damaged    what cannot be read is compiled anew; what cannot be written is not kept
     together   the file of each specialisation has a name of its own, so that two processes that compile different ones
                at the same time cannot mix them up
+    apart      functions of one text, such as those of each m of Winograd's algorithm, have different names in machine
+               code, whichever process compiled them: of two with one name, the first to be loaded is run for both
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+# Numba numbers what it compiles, and the number is a part of the name; but every process would begin with 1.
+FunctionIdentity._unique_ids = count(secrets.randbits(48))
 
 
 def _digest(*contents: bytes) -> str:

@@ -53,13 +53,13 @@ PIXEL_BYTES = 8 * 2**20
 BLOCK_BYTES = 3 * 2**20
 """Otherwise: transformed pixels and products of one block of tiles. They go through the shared cache twice."""
 
-WEIGHT_BYTES = 5 * 2**19
+WEIGHT_BYTES = 5 * 2**20
 """Transformed weights of one group of output channels."""
 
 STRIP_BYTES = 5 * 2**17
 """Transformed pixels of a strip: half of what a core's own cache holds, since other things pass through it."""
 
-STRIP_WEIGHT_BYTES = 5 * 2**19
+STRIP_WEIGHT_BYTES = 5 * 2**20
 """Up to so many bytes of transformed weights, which every strip reads, convolutions go strip by strip."""
 
 LEAST_TILES = 16

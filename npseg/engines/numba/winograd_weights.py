@@ -43,11 +43,11 @@ BLOCK_BYTES = 3 * 2**20
 STRIP_BYTES = 5 * 2**17
 """Transformed pixels and gradients of a strip: half of what a core's own cache holds."""
 
-PART_SUMS_BYTES = 5 * 2**16
+PART_SUMS_BYTES = 5 * 2**17
 """Up to so many bytes of sums, which each strip adds to, a core goes strip by strip."""
 
 PARTS = 16
-"""Of the tiles then, each with sums of its own: more than most machines have cores, and easily shared by fewer."""
+"""Of the tiles then, each with sums of its own, which have to be added up: at most so many, and fewer of few tiles."""
 
 CHANNELS = 64
 """Channels whose tile is transformed at a time, at most: it stays in the first cache."""
@@ -98,8 +98,9 @@ class WinogradWeights:
         row_bytes = (m + 2) ** 2 * (pitch + blocks * ROWS) * tile_columns * 4
         sums_bytes = (m + 2) ** 2 * pitch * blocks * ROWS * 4
         # The order of summation follows from these, which therefore may not depend on the number of threads.
-        if sums_bytes <= PART_SUMS_BYTES:
-            part_rows = ceil_divide(rows, PARTS)
+        parts = min(PARTS, rows * row_bytes // (2 * sums_bytes)) if sums_bytes <= PART_SUMS_BYTES else 1
+        if parts >= 4:
+            part_rows = ceil_divide(rows, parts // 4 * 4)
             rows_at_once = min(part_rows, max(1, STRIP_BYTES // row_bytes))
         else:
             part_rows = rows
