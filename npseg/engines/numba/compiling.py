@@ -8,9 +8,11 @@ kept, and every loop over threads writes to places of its own, so results do not
 `reorder=True` lets a kernel's sums be vectorised, which changes their order, but not from run to run.
 """
 
+import gc
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 import numba
@@ -70,9 +72,22 @@ class Task:
         numba.get_num_threads()  # starts the threads, whose numbers the function may ask for
         kinds = tuple([numba.typeof(argument) for argument in arguments])
         signature = (types.int64, *kinds)
-        self.compiled.compile(signature)
+        with _garbage_left():
+            self.compiled.compile(signature)
         compiled = self.compiled.overloads[signature]
         return entry_of(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name), kinds)
+
+
+@contextmanager
+def _garbage_left() -> Iterator[None]:
+    """Collect none for a while: a compiler makes many objects that live, which would take a twentieth of its time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def on_all_cores(*, reorder: bool = False, allocates: bool = False) -> Callable[[Callable[..., None]], Task]:
@@ -106,8 +121,14 @@ def numbers_of(form: type[Any]) -> Callable[[Array], Any]:
 
 
 def inner(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Compile a function that kernels call; it makes no arrays of its own."""
-    return _jit(function, _nrt=False, pipeline_class=PartCompiler)  # type: ignore[no-any-return]
+    """Compile a function that kernels call; it makes no arrays of its own.
+
+    Numba would compile it once more for each constant that it is called with: 0 is a type of its own there.
+    """
+    compiled = _jit(function, _nrt=False, pipeline_class=PartCompiler)
+    template_of = compiled.get_call_template
+    compiled.get_call_template = lambda given, named: template_of(tuple(map(types.unliteral, given)), named)
+    return compiled  # type: ignore[no-any-return]
 
 
 def _jit(function: Callable[..., Any], *, reorder: bool = False, **options: Any) -> Any:
