@@ -6,14 +6,18 @@ needs m + 2 multiplications, not 3 m. For tiles of m x m outputs, with d the pix
     grad_weight = A^T [ sum over the tiles of (G g G^T) * (B^T d B) ] A
 
 The pixels are transformed as in the forward pass. For each of the (m + 2)^2 entries, the sum over tiles is a matrix
-product, gradients (C_out, tiles) times pixels (tiles, C). Here channels lie side by side, so that the transforms run
-along them: pixels come with their channels last, gradients in blocks of ROWS channels, as the microkernel wants them.
+product, gradients (C_out, tiles) times pixels (tiles, C). Here channels lie side by side: pixels come with their
+channels last, gradients in blocks of ROWS channels, as the microkernel wants them (`winograd_weight_tiles`).
 
     for each block of tiles:
         for each tile:      pixels[e, tile, c] = (B^T d B)[e]
         for each tile:      grads[e, o, tile] = (G g G^T)[e]
         for each entry e:   sums[e, o, c] += sum over tiles of grads[e, o, tile] * pixels[e, tile, c]
     grad_weight[o, c] = A^T sums A
+
+With many channels each of these steps is shared among the threads by itself. With few, the sums are small, and each
+part of the tiles has sums of its own: a core goes through a part strip by strip, in its own cache, and in the end the
+parts' sums are added up in order.
 """
 
 from typing import NamedTuple
