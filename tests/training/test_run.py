@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,7 +32,8 @@ def run_script(folder, *moment):
 def uninterrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "uninterrupted"
     done = run_script(folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = re.sub("npseg: compiling .*\n", "", done.stderr)  # where no test before has compiled the kernels
+    assert (done.returncode, said) == (0, "")
     return folder
 
 
