@@ -38,7 +38,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 import npseg
 from npseg import ops
 from npseg.analysis import formulas
-from npseg.engines.im2col import CACHED_BYTES, blocks
+from npseg.engines.columns import CACHED_BYTES, blocks
 from npseg.models import vgg
 from npseg.nn import Conv2d
 from npseg.teaching import figures, trace
@@ -89,7 +89,7 @@ for node in network.nodes:
         columns.append(9 * maps[-1])
 
 print(f"{layers[1]}: the map {maps[1]:.2f} MiB, its columns {columns[1]:.2f} MiB")
-small = np.zeros((1, 4, 6, 5), np.float32)
+small = np.arange(120, dtype=np.float32).reshape(1, 4, 6, 5)
 assert ops.im2col(small, 3, padding=1).nbytes == 9 * small.nbytes
 
 picture = Picture(figsize=(9, 3.2), layout="constrained")
@@ -107,13 +107,27 @@ picture
 # %% [markdown]
 # The cure is **blocks**: make the columns of a few output rows, multiply, throw them away, go on. A block should fit
 # into the processor's cache, so that what was written is still near when it is read. npseg's im2col engine does so
-# (the dashed line). conv1_2 takes this many blocks:
+# (the dashed line). The columns of conv1_2 are this many blocks:
 
 # %%
 parts = list(blocks(batch=1, output_size=(224, 224), bytes_per_output=64 * 9 * 4))
 print(f"{len(parts)} blocks, the first of {parts[0].rows.stop} rows")
 assert sum(part.rows.stop - part.rows.start for part in parts) == 224
 assert parts[0].rows.stop * 224 * 64 * 9 * 4 <= CACHED_BYTES
+
+# %% [markdown]
+# And the columns of neighbouring kernel rows are nearly the same: what an output sees through kernel row 1, the output
+# below it sees through kernel row 0. So it is enough to write the columns of *one* kernel row, and to begin reading
+# them a row further for each of the others: three copies of a pixel, not nine, and three products that add up
+# ([`kernel_rows.py`](../npseg/engines/kernel_rows.py)).
+
+# %%
+padded = np.pad(small, ((0, 0), (0, 0), (1, 1), (0, 0)))  # rows above and below; the columns' padding is im2col's
+one_row = ops.im2col(padded, (1, 3), padding=(0, 1)).reshape(4, 3, 8, 5)
+every_row = ops.im2col(small, 3, padding=1).reshape(4, 3, 3, 6, 5)
+for kernel_row in range(3):
+    assert np.array_equal(every_row[:, kernel_row], one_row[:, :, kernel_row : kernel_row + 6])
+print(f"{every_row.nbytes} bytes of columns, of which {one_row.nbytes} need to be written")
 
 # %% [markdown]
 # ## Tiling: read less

@@ -28,7 +28,7 @@ from npseg import checks
 from npseg.checks import Array
 from npseg.engines import choice, im2col, loops, sparse
 from npseg.engines.choice import Choice
-from npseg.engines.im2col import get_column_limit, set_column_limit
+from npseg.engines.columns import get_column_limit, set_column_limit
 from npseg.geometry import Size, Window
 from npseg.matrices import SparseMatrix
 

@@ -7,110 +7,34 @@ Each window is copied out into a column of its own, (C * K_h * K_w,) tall, one c
 with the weight as a matrix W (C_out, C * K_h * K_w), group by group, and `col2im` adds overlapping columns back into an
 image. The copy costs memory, K_h * K_w times the image, and buys the fastest loop there is: the matrix product.
 
-The columns are made block by block, several images or some rows of one image at a time, so that they stay below the
-column limit, and in the processor's cache between being written and being read.
+The columns are made block by block (`columns`). Where one kernel row's columns serve all kernel rows, or the stride can
+be sorted away, the same is done with fewer or longer copies (`kernel_rows`, `phases`).
 """
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from npseg import buffers, checks
 from npseg.checks import Array
+from npseg.engines import kernel_rows, phases
+from npseg.engines.columns import add_columns, blocks, column_blocks
 from npseg.engines.finishing import finished
 from npseg.geometry import Axis, Size, Window
 from npseg.matrices import SparseMatrix
 
 OPTIONS: dict[str, tuple[str, ...]] = {}
 
-CACHED_BYTES = 8 * 2**20
-"""Columns of about this size were fastest: they fit a cache and still make long matrix products."""
-
-_column_limit = 256 * 2**20
-
-
-def get_column_limit() -> int:
-    """The bytes that the columns of one block may take."""
-    return _column_limit
-
-
-def set_column_limit(bytes: int) -> None:
-    """Let the columns of one block take at most so many bytes; one output row of one image is the least."""
-    global _column_limit
-    _column_limit = checks.integer(bytes, "bytes", at_least=1)
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some images, and some rows of their outputs."""
-
-    images: slice
-    rows: slice
-
-
-def blocks(batch: int, output_size: Size, bytes_per_output: int) -> Iterator[Block]:
-    """Cut a batch of outputs into blocks whose columns stay below the limit."""
-    limit = min(_column_limit, CACHED_BYTES)
-    height, width = output_size
-    row_bytes = bytes_per_output * width
-    images = max(1, limit // (row_bytes * height))
-    rows = height if images > 1 else min(height, max(1, limit // row_bytes))
-    for n in range(0, batch, images):
-        for i in range(0, height, rows):
-            yield Block(slice(n, min(n + images, batch)), slice(i, min(i + rows, height)))
-
-
-def fill_columns(columns: Array, x: Array, window: Window) -> None:
-    """im2col: columns[c, k, l, n, i, j] = the pixel of channel c that output (i, j) sees through tap (k, l), or 0."""
-    outputs = columns.shape[4:]
-    height, width = x.shape[2:]
-    vertical, horizontal = window.rows.spans(height, outputs[0]), window.columns.spans(width, outputs[1])
-    if len(vertical) * len(horizontal) < window.area:
-        columns[...] = 0  # some taps see nothing but padding
-    pixels = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
-    for k, i, h in vertical:
-        for l, j, w in horizontal:  # noqa: E741 (k, l: the kernel's row and column)
-            tap = columns[:, k, l]  # (C, N, H_out, W_out)
-            tap[:, :, : i.start] = tap[:, :, i.stop :] = 0
-            tap[..., : j.start] = tap[..., j.stop :] = 0
-            tap[:, :, i, j] = pixels[:, :, h, w]
-
-
-def add_columns(x: Array, columns: Array, window: Window) -> None:
-    """col2im, the adjoint of `fill_columns`: every entry is added to the pixel that it was copied from."""
-    outputs = columns.shape[4:]
-    height, width = x.shape[2:]
-    pixels = x.transpose(1, 0, 2, 3)  # (C, N, H, W)
-    for k, i, h in window.rows.spans(height, outputs[0]):
-        for l, j, w in window.columns.spans(width, outputs[1]):  # noqa: E741
-            pixels[:, :, h, w] += columns[:, k, l, :, i, j]
-
-
-def _column_blocks(x: Array, output_size: Size, window: Window) -> Iterator[tuple[Block, Array]]:
-    """The columns (C, K_h, K_w, n, rows, W_out) of x, block by block, in one buffer that is used again."""
-    channels = x.shape[1]
-    bytes_per_output = channels * window.area * x.itemsize
-    buffer = np.empty(0, x.dtype)
-    for block in blocks(len(x), output_size, bytes_per_output):
-        images = x[block.images]
-        shape = channels, *window.kernel_size, len(images), block.rows.stop - block.rows.start, output_size[1]
-        entries = int(np.prod(shape))
-        if entries > len(buffer):
-            checks.fits_memory(shape, x.itemsize, "x", "the columns")
-            buffer = buffers.empty((entries,), x.dtype)
-        columns = buffer[:entries].reshape(shape)
-        fill_columns(columns, images, window.from_row(block.rows.start))
-        yield block, columns
-
 
 def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None, relu: bool = False) -> Array:
     """(N, C_out, H_out, W_out): the weight matrix times the columns; then, block by block, the bias and the ReLU."""
+    if phases.pays(window):
+        x, weight, window = phases.from_image(x, window), phases.from_weight(weight, window), phases.window_of(window)
     out_channels = weight.shape[0]
     output_size = window.output_size((x.shape[2], x.shape[3]))
+    if kernel_rows.pays(x, out_channels, output_size, window):
+        return kernel_rows.conv(x, weight, window, groups, bias, relu)
     y = buffers.empty((len(x), out_channels, *output_size), x.dtype)
     weights = weight.reshape(groups, out_channels // groups, -1)
-    for block, columns in _column_blocks(x, output_size, window):
+    for block, columns in column_blocks(x, output_size, window):
         product = weights @ columns.reshape(groups, weights.shape[2], -1)
         part = y[block.images, :, block.rows]
         part[...] = _batch_first(product, out_channels, columns.shape[3:])
@@ -120,8 +44,15 @@ def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | Non
 
 def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:
     """(N, C_in, H, W): the transposed weight matrix times the gradient gives columns, and columns add to an image."""
+    if phases.pays(window):
+        phase_size = phases.size_of(window, (grad.shape[2], grad.shape[3]))
+        by_phase = phases.from_weight(weight, window)
+        grad_phases = conv_grad_input(grad, by_phase, phase_size, phases.window_of(window), groups)
+        return phases.to_image(grad_phases, size, window)
     out_channels, group_channels = weight.shape[:2]
     channels = group_channels * groups
+    if kernel_rows.grad_input_pays(grad, weight, channels, size, window):
+        return kernel_rows.conv_grad_input(grad, weight, window, groups)
     grad_x = buffers.zeros((len(grad), channels, *size), grad.dtype)
     transposed = weight.reshape(groups, out_channels // groups, -1).transpose(0, 2, 1)
     for block in blocks(len(grad), (grad.shape[2], grad.shape[3]), channels * window.area * grad.itemsize):
@@ -137,9 +68,14 @@ def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, grou
 
 def conv_grad_weight(x: Array, grad: Array, window: Window, groups: int) -> Array:
     """(C_out, C_in // groups, K_h, K_w): the gradient times the columns, summed over all outputs."""
+    if phases.pays(window):
+        by_phase = conv_grad_weight(phases.from_image(x, window), grad, phases.window_of(window), groups)
+        return phases.to_weight(by_phase, window)
     out_channels, group_channels = grad.shape[1], x.shape[1] // groups
+    if kernel_rows.pays(x, out_channels, (grad.shape[2], grad.shape[3]), window):
+        return kernel_rows.conv_grad_weight(x, grad, window, groups)
     grad_weights = np.zeros((groups, out_channels // groups, group_channels * window.area), x.dtype)
-    for block, columns in _column_blocks(x, (grad.shape[2], grad.shape[3]), window):
+    for block, columns in column_blocks(x, (grad.shape[2], grad.shape[3]), window):
         part = _channels_first(grad[block.images, :, block.rows], groups)
         grad_weights += part @ columns.reshape(groups, grad_weights.shape[2], -1).transpose(0, 2, 1)
     return grad_weights.reshape(out_channels, group_channels, *window.kernel_size)
@@ -173,7 +109,8 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
             best, challenger = y[:, :, i, j], np.ascontiguousarray(x[:, :, h, w])
             # "not <=" is true for a NaN on either side; a NaN that is already best stays.
             wins = ~(challenger <= best) & (best == best)
-            np.copyto(indices[:, :, i, j], rows[h] + columns[w], where=wins)
+            index = indices[:, :, i, j]
+            np.maximum(index, wins * (rows[h] + columns[w]), out=index)  # of an output's pixels, later ones lie further
             np.maximum(best, challenger, out=best)
     return y, indices
 

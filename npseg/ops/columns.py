@@ -4,7 +4,7 @@ import numpy as np
 
 from npseg import checks
 from npseg.checks import Array
-from npseg.engines.im2col import add_columns, fill_columns
+from npseg.engines.columns import add_columns, fill_columns
 from npseg.geometry import Padding, Pair, Size, convolution_window
 from npseg.ops import arguments
 from npseg.ops.examples import BadExample, Example

@@ -5,7 +5,8 @@ arrays: a checkpoint stores these arrays and a resumed run puts them back.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from types import MappingProxyType
 from typing import Protocol
 
@@ -17,6 +18,9 @@ from npseg.engines import own_form
 
 EVEN: Mapping[str, float] = MappingProxyType({})
 """All parameters at one rate."""
+
+PIECE = 1 << 16
+"""Numbers of an array that are updated at once in NumPy."""
 
 
 class Optimiser(Protocol):
@@ -111,6 +115,21 @@ class SGD:
         return diverged
 
 
+def _in_pieces(update: Callable[..., bool]) -> Callable[..., bool]:
+    """Let an update of arrays of one shape go piece by piece, so that what it reads again is still in the cache."""
+
+    @wraps(update)
+    def whole(*arrays: Array, **numbers: float) -> bool:
+        lines = [np.atleast_1d(array) for array in arrays]
+        rows = max(1, PIECE * len(lines[0]) // max(1, lines[0].size))
+        pieces = (slice(first, first + rows) for first in range(0, len(lines[0]), rows))
+        finite = [update(*(line[piece] for line in lines), **numbers) for piece in pieces]
+        return all(finite)
+
+    return whole
+
+
+@_in_pieces
 def _sgd_update(
     parameter: Array, gradient: Array, velocity: Array, *, rate: float, momentum: float, decay: float
 ) -> bool:
@@ -193,6 +212,7 @@ class Adam:
         return diverged
 
 
+@_in_pieces
 def _adam_update(
     parameter: Array,
     gradient: Array,

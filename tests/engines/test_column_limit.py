@@ -7,7 +7,7 @@ import pytest
 
 import npseg
 from npseg import ops
-from npseg.engines.im2col import blocks
+from npseg.engines.columns import blocks
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import npseg
 from npseg.training.optimisers import SGD, Adam, restore
 
 SHAPES = {"conv.weight": (3, 2, 3, 1), "conv.bias": (3,), "score.weight": (4, 3), "score.bias": (4,)}
@@ -38,6 +39,21 @@ def test_update_is_in_place_and_keeps_float32(make):
         moments = [array for key, array in optimiser.state.items() if key.endswith("/" + name)]
         assert moments
         assert all(moment.dtype == np.float32 and moment.shape == shape for moment in moments)
+
+
+@pytest.mark.parametrize("make", OPTIMISERS)
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_a_large_parameter_moves_as_many_small_ones(make, layout):
+    """In NumPy it is updated piece by piece; what is not finite is found in any piece."""
+    rng = np.random.default_rng(0)
+    whole, gradient = (layout(rng.standard_normal((7, 40_000)).astype(np.float32)) for _ in range(2))
+    gradient[1, 2] = np.nan
+    rows = {f"row {i}.weight": whole[i].copy() for i in range(len(whole))}
+    with npseg.use_engine("im2col"):
+        assert make().update({"all.weight": whole}, {"all.weight": gradient}, 0.1) == ["all.weight"]
+        gradients = {f"row {i}.weight": gradient[i] for i in range(len(gradient))}
+        assert make().update(rows, gradients, 0.1) == ["row 1.weight"]
+    np.testing.assert_array_equal(whole, np.stack(list(rows.values())))
 
 
 @pytest.mark.parametrize("make", OPTIMISERS)

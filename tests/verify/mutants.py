@@ -204,7 +204,7 @@ MUTANTS = [
     # im2col.
     Mutant(
         "missing += of overlapping columns",
-        "engines.im2col:add_columns",
+        "engines.columns:add_columns",
         "pixels[:, :, h, w] +=",
         "pixels[:, :, h, w] =",
         "col2im",
@@ -212,10 +212,10 @@ MUTANTS = [
         "definition",
     ),
     Mutant(
-        "padding not cleared",
-        "engines.im2col:fill_columns",
+        "padding of ones",
+        "engines.columns:fill_columns",
         "tap[..., : j.start] = tap[..., j.stop :] = 0",
-        "tap[..., : j.start] = 0",
+        "tap[..., : j.start] = tap[..., j.stop :] = 1",
         "conv2d",
         "im2col",
         "cross-engine",
