@@ -92,6 +92,6 @@ def test_all_passes(dtype, rows, columns, images, groups, channels, out_channels
 
 def test_the_first_dense_layers_as_convolutions_are_served_so():
     window = Window(Axis(7, 1, 3, 3), Axis(7, 1, 3, 3))
-    assert plan.is_small((4, 128, 4, 4), (4, 256, 4, 4), window)
-    assert plan.is_small((1, 512, 7, 7), (1, 4096, 7, 7), window)
-    assert not plan.is_small((1, 512, 28, 28), (1, 4096, 28, 28), window)
+    assert plan.is_small((4, 128, 4, 4), (4, 256, 4, 4), window, 1)
+    assert plan.is_small((1, 512, 7, 7), (1, 4096, 7, 7), window, 1)
+    assert not plan.is_small((1, 512, 56, 56), (1, 4096, 56, 56), window, 1)

@@ -16,7 +16,6 @@ from npseg.engines.numba.compiling import plain
 from npseg.engines.numba.direct import Correlation
 from npseg.engines.numba.grids import Grid
 from npseg.engines.numba.long_rows import Enlargement, Reduction
-from npseg.engines.numba.microkernel import ROWS
 from npseg.engines.numba.small_maps import SmallMap, pairs_of_taps
 from npseg.engines.numba.small_maps_weights import SmallMapWeights
 from npseg.engines.numba.weights import WeightGradient
@@ -95,12 +94,14 @@ def _is_for_winograd(window: Window, groups: int, dtype: np.dtype[Any]) -> bool:
     )
 
 
-def _tile_size(allowed: str, shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any]) -> int:
+def _tile_size(
+    allowed: str, shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], small: bool
+) -> int:
     """The m of Winograd's algorithm, 0 for none."""
     if not _is_for_winograd(window, groups, dtype):
         return 0
     dilation = window.rows.dilation, window.columns.dilation
-    return plan.tile_size(allowed, shape[0], shape[1], out_shape[1], (out_shape[2], out_shape[3]), dilation)
+    return plan.tile_size(allowed, shape[0], shape[1], out_shape[1], (out_shape[2], out_shape[3]), dilation, small)
 
 
 @prepared
@@ -108,12 +109,13 @@ def _weight_gradient(
     shape: Shape, grad_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
 ) -> WeightGradient | WinogradWeights | SmallMapWeights:
     """The weight gradient of a convolution of this shape."""
+    small = plan.is_small(shape, grad_shape, window, groups)
     if _is_for_winograd(window, groups, dtype) and window.rows.dilation == window.columns.dilation == 1:
         size = grad_shape[2], grad_shape[3]
-        m = plan.weight_tile_size(winograd, shape[0], shape[1], grad_shape[1], size)
+        m = plan.weight_tile_size(winograd, shape[0], shape[1], grad_shape[1], size, small)
         if m:
             return WinogradWeights(shape, grad_shape, window, m)
-    if plan.is_small(shape, grad_shape, window) and grad_shape[1] // groups >= ROWS:
+    if small:
         taps = pairs_of_taps(shape[0], shape[2:], grad_shape[2:], window)
         return SmallMapWeights(shape, grad_shape, taps, window.area, groups, dtype)
     return WeightGradient(shape, grad_shape, window, groups, dtype)
@@ -124,12 +126,13 @@ def _forward(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
 ) -> Correlation | Winograd | SmallMap | Reduction:
     """A convolution of this shape."""
-    m = _tile_size(winograd, shape, out_shape, window, groups, dtype)
+    small = plan.is_small(shape, out_shape, window, groups)
+    m = _tile_size(winograd, shape, out_shape, window, groups, dtype, small)
     if m:
         return Winograd(shape, out_shape, window, m, flip=False)
     channels, out_channels = shape[1] // groups, out_shape[1] // groups
     steps = out_channels * channels * window.area, channels * window.area, window.area
-    if plan.is_small(shape, out_shape, window):
+    if small:
         pairs = pairs_of_taps(shape[0], shape[2:], out_shape[2:], window)
         return SmallMap(shape, out_shape, pairs, window.area, groups, steps, dtype)
     if plan.has_long_rows(window):
@@ -155,13 +158,14 @@ def _input_gradient(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
 ) -> Sequence[Correlation | Winograd | SmallMap | Enlargement]:
     """The gradient with respect to an input of `out_shape`, given the output's of `shape`."""
-    m = _tile_size(winograd, shape, out_shape, window, groups, dtype)
+    small = plan.is_small(out_shape, shape, window, groups)
+    m = _tile_size(winograd, shape, out_shape, window, groups, dtype, small)
     if m:
         rows, columns = (replace(axis, before=axis.extent - 1 - axis.before) for axis in window.axes)
         return [Winograd(shape, out_shape, Window(rows, columns), m, flip=True)]
     channels, out_channels = shape[1] // groups, out_shape[1] // groups
     steps = channels * out_channels * window.area, window.area, out_channels * window.area
-    if plan.is_small(out_shape, shape, window):
+    if small:
         pairs = pairs_of_taps(shape[0], out_shape[2:], shape[2:], window)
         seen = {tap: joined.exchanged() for tap, joined in pairs.items()}
         return [SmallMap(shape, out_shape, seen, window.area, groups, steps, dtype)]

@@ -31,7 +31,7 @@ import numpy as np
 from npseg import buffers
 from npseg.checks import Array
 from npseg.engines.numba.compiling import on_all_cores
-from npseg.engines.numba.filling import LARGE_STRIDE, fill_band, fill_columns, fill_planes, places_along_a_line
+from npseg.engines.numba.filling import LARGE_STRIDE, clear, fill_band, fill_columns, fill_planes, places_along_a_line
 from npseg.engines.numba.grids import Blocking, Grid, Numbers, named
 from npseg.engines.numba.microkernel import ROWS, multiply_rows, rounded_to_lanes
 from npseg.engines.numba.packing import MOST_PARTS, pack, pack_blocks
@@ -80,7 +80,8 @@ class Correlation:
             band_columns, height = rounded_to_lanes(blocking.band, dtype.itemsize), 0
             pitch = rounded_to_lanes(source_shape[0] * grid.height * grid.width, dtype.itemsize)
             self.offsets = np.arange(chunk * taps) * pitch
-            self.band_size = group_channels * taps * pitch + band_columns
+            read_beyond = band_columns
+            self.band_size = group_channels * taps * pitch + read_beyond
             self.line_places = places_along_a_line(grid.tap_columns[: taps // row_taps], pitch)
             first_pixel = int(grid.tap_columns.min())
             line = (grid.width - 1) * grid.stride[1] + len(self.line_places)
@@ -124,6 +125,7 @@ class Correlation:
             block_by_block=taps == 1 or weight_steps[2] < weight_steps[1],
             pitch=pitch,
             band_columns=band_columns,
+            read_beyond=read_beyond,
             plane_rows=height,
             first_row=first_row,
             first_column=first_column,
@@ -164,6 +166,7 @@ class Correlation:
                 pack(parts, packed, weight, grid.places, parts, group, finite, self.words)
             if numbers.as_columns:
                 places = self.line_places
+                bands[0, -numbers.read_beyond :] = 0  # see `filling.clear`
                 _fill_columns(numbers.group_channels, bands[0], lines, source, self.tap_rows, places, group, self.words)
             _correlate(
                 self.tasks,
@@ -243,6 +246,7 @@ def _correlate(
             else:
                 line, channel = lines[thread], first_channel + c
                 fill_planes(right, line, source, plane_rows, line_places, image, channel, channels, first, n)
+            clear(right, channels * len(plane_rows) * n.plane_rows * n.pitch, n.read_beyond)
         if n.pack_ahead:
             left, left_start = packed[first_block:last_block], c * taps * ROWS
         else:

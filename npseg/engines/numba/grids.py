@@ -70,6 +70,7 @@ class Numbers(NamedTuple):
     block_by_block: bool
     pitch: int
     band_columns: int
+    read_beyond: int
     plane_rows: int
     first_row: int
     first_column: int

@@ -5,7 +5,7 @@
 | one input channel a group | `depthwise` | a row of pixels is the longest product there is; memory is the limit |
 | 3x3, stride 1, float32 | `winograd`, if allowed and faster | a quarter of the multiplications; costs transforms |
 | rows of whole vectors, large strides | `long_rows` | a kernel's row is multiplied as it stands; nothing is turned |
-| maps hardly larger than the window | `small_maps` | most taps would meet padding; each weight is used a few times |
+| maps of few pixels | `small_maps` | nothing is computed for padding, nothing copied for a tap |
 | other windows | `direct`, in bands | nothing is copied but what a core's cache holds |
 | small maps | `direct`, as columns | in bands, most positions would be wasted |
 | input gradients, transposed convolutions | `direct`, by `transposed` | phases of the stride are convolutions |
@@ -76,26 +76,35 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
     return Blocking(as_columns, band, chunk, blocks, bands > 2)
 
 
-FEW_POSITIONS, REAL_SHARE = 512, 0.75
-"""Up to so many outputs, and up to this share of taps that meet real pixels, a product for each tap is faster."""
+FEW_POSITIONS, SOME_POSITIONS = 256, 1024
+"""Up to so many outputs, a product for each tap is faster; up to the second number, if there are many channels, or much
+padding."""
+
+MANY_CHANNELS, REAL_SHARE = 128, 0.75
+"""So many channels of each group are many; up to this share of taps that meet real pixels there is much padding."""
 
 
-def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window) -> bool:
-    """Whether `small_maps` serves a convolution, or one of its gradients, best.
+def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window, groups: int) -> bool:
+    """Whether `small_maps` serves a convolution, or one of its gradients, better than `direct`.
 
     Args:
         shape: (N, C, H, W) of the convolution's input.
         out_shape: (N, C_out, H_out, W_out) of its output.
         window: in which an output sees the input.
+        groups: of channels.
     """
     outputs = out_shape[2] * out_shape[3]
-    if shape[0] * outputs > FEW_POSITIONS:
+    if window.area == 1 or shape[0] * outputs > SOME_POSITIONS or out_shape[1] // groups < ROWS:
         return False
     seen = [
         sum(places.stop - places.start for _, places, _ in axis.spans(length, out_length))
         for axis, length, out_length in zip(window.axes, shape[2:], out_shape[2:], strict=True)
     ]
-    return bool(0 < seen[0] * seen[1] <= REAL_SHARE * window.area * outputs)
+    if seen[0] * seen[1] == 0:
+        return False
+    few = shape[0] * outputs <= FEW_POSITIONS
+    many_channels = min(shape[1], out_shape[1]) // groups >= MANY_CHANNELS
+    return few or many_channels or seen[0] * seen[1] <= REAL_SHARE * window.area * outputs
 
 
 def has_long_rows(window: Window) -> bool:
@@ -114,6 +123,10 @@ PRODUCT = (2 if PROCESSOR in TAKES_HALVES else 1) / 240
 DIRECT_OVERHEAD = 1.6
 """What direct convolution takes, relative to its products alone: columns computed for nothing, tiles that end early."""
 
+SMALL_MAP, SMALL_MAP_PIXEL, SMALL_MAP_WEIGHT = 0.95, 0.7, 4.0
+"""What `small_maps` takes, relative to its products, and besides, nanoseconds for each number of its maps, and for each
+weight's gradient."""
+
 MOVED = 0.12
 """Nanoseconds for a number that direct convolution copies to a band or stores, or turns for a weight gradient."""
 
@@ -131,9 +144,15 @@ TILES = {"off": (), "f2": (2,), "f4": (2, 4)}
 
 
 def tile_size(
-    allowed: str, images: int, channels: int, out_channels: int, size: tuple[int, int], dilation: tuple[int, int]
+    allowed: str,
+    images: int,
+    channels: int,
+    out_channels: int,
+    size: tuple[int, int],
+    dilation: tuple[int, int],
+    small: bool,
 ) -> int:
-    """The m of the fastest Winograd algorithm for a convolution or its input gradient, or 0: direct is faster.
+    """The m of the fastest Winograd algorithm for a convolution or its input gradient, or 0: another way is faster.
 
     Args:
         allowed: one of `TILES`.
@@ -142,9 +161,10 @@ def tile_size(
         out_channels: output channels.
         size: of the outputs.
         dilation: of the window.
+        small: whether the other way is that of small maps, see `is_small`.
     """
     weights, outputs = channels * out_channels, images * size[0] * size[1]
-    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * MOVED}
+    times = {0: _without_winograd(weights, (channels + out_channels) * outputs, outputs, small)}
     for m in TILES[allowed]:
         tiles = images * _tiles(size[0], dilation[0], m) * _tiles(size[1], dilation[1], m)
         products = weights * rounded_to_lanes(tiles, 4) * PRODUCT
@@ -153,18 +173,28 @@ def tile_size(
     return min(times, key=lambda m: times[m])
 
 
-def weight_tile_size(allowed: str, images: int, channels: int, out_channels: int, size: tuple[int, int]) -> int:
+def weight_tile_size(
+    allowed: str, images: int, channels: int, out_channels: int, size: tuple[int, int], small: bool
+) -> int:
     """The same for a weight gradient, whose tiles have their channels side by side.
 
     Only the largest m that is allowed is considered: a smaller one is seldom faster, and costs seconds to compile.
     """
     weights, outputs = channels * out_channels, images * size[0] * size[1]
-    times = {0: 9 * weights * outputs * PRODUCT * DIRECT_OVERHEAD + (channels + out_channels) * outputs * MOVED}
+    times = {0: _without_winograd(weights, (channels + out_channels) * outputs, outputs, small)}
+    if small:
+        times[0] += weights * SMALL_MAP_WEIGHT
     for m in TILES[allowed][-1:]:
         tiles = images * _tiles(size[0], 1, m) * _tiles(size[1], 1, m)
         transforms = (channels + out_channels) * tiles * TURNED_TILE_ENTRY
         times[m] = (m + 2) ** 2 * (weights * tiles * PRODUCT + transforms + 2 * weights * WEIGHT_ENTRY)
     return min(times, key=lambda m: times[m])
+
+
+def _without_winograd(weights: int, pixels: int, outputs: int, small: bool) -> float:
+    """Nanoseconds of a 3x3 convolution of so many weights a tap and so many numbers in all maps together."""
+    products = 9 * weights * outputs * PRODUCT
+    return products * SMALL_MAP + pixels * SMALL_MAP_PIXEL if small else products * DIRECT_OVERHEAD + pixels * MOVED
 
 
 def _tiles(length: int, dilation: int, m: int) -> int:

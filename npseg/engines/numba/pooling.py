@@ -83,8 +83,9 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     y, indices = buffers.empty((batch, channels, *size), x.dtype), buffers.empty((batch, channels, *size), np.int64)
     planes = batch * channels
     arrays: tuple[Array, ...] = plain(x).reshape(-1), y.reshape(-1), indices.reshape(-1)
-    if window.rows == window.columns == Axis(2, 2) and size[1] >= LANES and width < 2**30:
-        _halve(planes * ceil_divide(size[0], BAND), *arrays, *size, height, width)
+    if window.rows == window.columns == Axis(2, 2) and width < 2**30:
+        halve = _halve if size[1] >= LANES else _halve_narrow
+        halve(planes * ceil_divide(size[0], BAND), *arrays, *size, height, width)
         return y, indices
     rows, columns = (_line(axis, n, m) for axis, n, m in zip(window.axes, (height, width), size, strict=True))
     arrays = *arrays, np.array(rows), np.array(columns)
@@ -139,6 +140,25 @@ def _better(largest: float, place: Any, challenger: float, to: Any) -> tuple[flo
     """The larger one; NaN is larger than any number, and nothing is larger than NaN."""
     wins = (not challenger <= largest) & (largest == largest)
     return (challenger if wins else largest), (to if wins else place)
+
+
+@on_all_cores()
+def _halve_narrow(
+    task: int, x: Array, y: Array, indices: Array, rows: int, columns: int, height: int, width: int
+) -> None:
+    """The same where not even one vector's windows lie side by side: one window after the other."""
+    bands = -(-rows // BAND)
+    plane, begin = task // bands, task % bands * BAND
+    for i in range(begin, min(begin + BAND, rows)):
+        at, place = (plane * rows + i) * columns, 2 * i * width
+        start = plane * height * width + place
+        upper, lower = x[start : start + 2 * columns], x[start + width : start + width + 2 * columns]
+        line, places = y[at : at + columns], indices[at : at + columns]
+        for j in range(columns):
+            largest, to = _better(upper[2 * j], 0, upper[2 * j + 1], 1)
+            largest, to = _better(largest, to, lower[2 * j], width)
+            line[j], to = _better(largest, to, lower[2 * j + 1], width + 1)
+            places[j] = place + 2 * j + to
 
 
 @on_all_cores()

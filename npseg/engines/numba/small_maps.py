@@ -219,6 +219,10 @@ def _correlate(
     group, first = task // n.strips, task % n.strips * width
     rows, channel = min(width, n.group_out_channels - first), group * n.group_out_channels + first
     positions = n.images * n.out_pixels
+    # Also what does not count begins at zero: tiny numbers from before would take a hundred times as long.
+    sums[:] = 0
+    if rows < width:
+        turned_weights[:] = 0
     for p in range(positions):
         for m in range(rows):
             sums[p * width + m] = bias[channel + m]

@@ -92,12 +92,14 @@ class SmallMapWeights:
 
     def run(self, x: Array, grad: Array, grad_weight: Array) -> None:
         """Write grad_weight."""
-        n = self.numbers
+        n, lanes = self.numbers, VECTOR_BYTES // self.dtype.itemsize
         turned, sums = buffers.workspace(
             self.dtype,
-            (n.images * n.pixels * n.pitch + VECTOR_BYTES // self.dtype.itemsize,),
+            (n.images * n.pixels * n.pitch + lanes,),
             (numba.config.NUMBA_NUM_THREADS, n.area * ROWS * n.sums_pitch),
         )
+        if n.channels % lanes:
+            turned.fill(0)  # see `filling.clear`
         turn_channels(turned, x, self.pixel_places)
         _weight_gradient(
             self.tasks,

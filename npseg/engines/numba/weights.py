@@ -155,6 +155,10 @@ class WeightGradient:
         packed, turned, sums = buffers.workspace(
             self.dtype, (n.blocks, positions * ROWS), (turned_size,), (0,) if in_place else shape
         )
+        # Also what does not count is zero: tiny numbers from before would take a hundred times as long.
+        turned[-VECTORS * lanes :] = 0
+        if n.group_out_channels % ROWS:
+            packed[-1] = 0
         x, grad = x.reshape(-1), grad.reshape(-1)
         for group in range(self.groups):
             target = grad_weight.reshape(self.groups, -1)[group]
@@ -178,7 +182,7 @@ def _parts(positions: int, tasks: int, sums: int) -> int:
 
 @on_all_cores()
 def _pack_gradient(task: int, packed: Array, grad: Array, places: Array, group: int, numbers: Array) -> None:
-    """packed[b, p, m] = grad of channel b * ROWS + m at position p; those beyond the last are left as they are."""
+    """packed[b, p, m] = grad of channel b * ROWS + m at position p; those beyond the last stay zero."""
     n = _named(numbers)
     plane = n.out_height * n.out_width
     block, image = task // n.images, task % n.images

@@ -39,6 +39,8 @@ from npseg.engines.numba.entries import multiply_entries, multiply_entry, uneven
 from npseg.engines.numba.microkernel import ROWS, rounded_to_lanes
 from npseg.engines.numba.winograd_matrices import weights_of_four, weights_of_two
 from npseg.engines.numba.winograd_tiles import (
+    IN_VECTOR,
+    clear_entries,
     output_rows_of_four,
     output_rows_of_two,
     pixel_rows_of_four,
@@ -172,6 +174,7 @@ class Winograd:
             (threads, entries, uneven(ROWS * pitch)),
             (threads, self.together.numbers),
         )
+        lines.fill(0)  # see `filling.clear`
         offsets, strips = np.arange(n.channels) * pitch, ceil_divide(n.rows, n.strip)
         parts = min(ceil_divide(threads, strips), n.blocks)
         transforms.weights(n.blocks, weights, weight, 0, self.words)
@@ -190,6 +193,7 @@ class Winograd:
             (entries, uneven(n.blocks_at_once * ROWS * pitch)),
             (threads, self.together.numbers),
         )
+        lines.fill(0)
         offsets = np.arange(n.channels) * pitch
         for row in range(0, n.rows, n.rows_at_once):
             rows = min(n.rows_at_once, n.rows - row)
@@ -285,6 +289,8 @@ def _transforms(m: int) -> _Transforms:
             pixel_rows_of_four(pixels, c * pitch + row * n.tile_columns, source, c, first + row, count, lines, n)
         else:
             pixel_rows_of_two(pixels, c * pitch + row * n.tile_columns, source, c, first + row, count, lines, n)
+        if row + count == rows:
+            clear_entries(pixels, c * pitch, rows * n.tile_columns, 0)
 
     @on_all_cores()
     def transform_back(
@@ -306,6 +312,8 @@ def _transforms(m: int) -> _Transforms:
         o, row = task // groups, task % groups * n.rows_together
         count = min(n.rows_together, rows - row)
         lines, at = all_lines[numba.get_thread_id()], o * pitch + row * n.tile_columns
+        if row + count == rows:
+            clear_entries(products, o * pitch, rows * n.tile_columns, IN_VECTOR)
         if m == 4:
             output_rows_of_four(y, products, at, bias, relu, block * ROWS + o, first + row, count, lines, n)
         else:
@@ -338,6 +346,7 @@ def _transforms(m: int) -> _Transforms:
                 pixel_rows_of_four(pixels, c * pitch, source, c, first, rows, lines, n)
             else:
                 pixel_rows_of_two(pixels, c * pitch, source, c, first, rows, lines, n)
+            clear_entries(pixels, c * pitch, rows * n.tile_columns, 0)
         for block in range(part * n.blocks // parts, (part + 1) * n.blocks // parts):
             for e in range(len(weights)):
                 multiply_entry(

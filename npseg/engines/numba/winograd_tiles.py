@@ -15,9 +15,13 @@ from typing import Any, NamedTuple
 
 from npseg.checks import Array
 from npseg.engines.numba.compiling import inner
+from npseg.engines.numba.filling import clear
 from npseg.engines.numba.lines import copy_line, inside, store_line
-from npseg.engines.numba.microkernel import rounded_to_lanes
+from npseg.engines.numba.microkernel import VECTOR_BYTES, rounded_to_lanes
 from npseg.engines.numba.winograd_matrices import BACK, DEAL, JOIN, PIXELS_ACROSS, PIXELS_DOWN
+
+IN_VECTOR = VECTOR_BYTES // 4
+"""Numbers that the microkernel multiplies at once."""
 
 SLOTS = 128
 """How long the lines should be at most: what a thread works in lies in its nearest cache."""
@@ -38,6 +42,14 @@ def together(m: int, tiles: int) -> Together:
     rows = max(SLOTS // (tiles + 1) - 1, 1)
     wide = rounded_to_lanes((rows + 1) * (tiles + 1), 4)
     return Together(rows, wide, (2 * m + 4) * m * wide)
+
+
+@inner
+def clear_entries(entries: Array, start: int, columns: int, count: int) -> None:
+    """Zeros in every entry, after so many columns: up to the end of a vector, and further for whole vectors."""
+    first = start + columns
+    for e in range(len(entries)):
+        clear(entries[e], first, -columns % IN_VECTOR + count)
 
 
 @inner

@@ -146,6 +146,7 @@ class WinogradWeights:
             (n.parts, entries, uneven(n.blocks * ROWS * n.pitch)),
             (threads, 2 * (n.m + 2) * n.m * (n.tile_columns + 1) * max(n.wide, ROWS)),
         )
+        lines.fill(0)  # what is in no tile is transformed, too: see `filling.clear`
         run = self._in_parts if in_parts else self._in_blocks
         run(x.reshape(-1), grad.reshape(-1), pixels, grads, sums, lines)
         TRANSFORMS[n.m].transform_back(n.out_channels, grad_weight.reshape(-1), sums, self.words)
