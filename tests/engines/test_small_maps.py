@@ -95,3 +95,24 @@ def test_the_first_dense_layers_as_convolutions_are_served_so():
     assert plan.is_small((4, 128, 4, 4), (4, 256, 4, 4), window, 1)
     assert plan.is_small((1, 512, 7, 7), (1, 4096, 7, 7), window, 1)
     assert not plan.is_small((1, 512, 56, 56), (1, 4096, 56, 56), window, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "out_shape", "window", "small"),
+    [
+        ((1, 16, 14, 14), (1, 16, 14, 14), Window(Axis(3, 1, 1, 1), Axis(3, 1, 1, 1)), True),
+        ((1, 16, 28, 28), (1, 16, 28, 28), Window(Axis(3, 1, 1, 1), Axis(3, 1, 1, 1)), False),
+        ((1, 256, 28, 28), (1, 256, 28, 28), Window(Axis(3, 1, 1, 1), Axis(3, 1, 1, 1)), True),
+        ((1, 21, 224, 224), (1, 21, 7, 7), Window(Axis(64, 32, 16, 16), Axis(64, 32, 16, 16)), False),
+        ((1, 16, 2, 2), (1, 16, 4, 4), Window(Axis(1, 1, 1, 1), Axis(1, 1, 1, 1)), False),
+    ],
+)
+def test_maps_are_small_by_pixels_channels_and_stride(shape, out_shape, window, small):
+    assert plan.is_small(shape, out_shape, window, 1) == small
+
+
+def test_a_single_tap_is_served_so_forward_only():
+    window, shape = Window(Axis(1), Axis(1)), (4, 256, 4, 4)
+    assert plan.is_small(shape, shape, window, 1, forward=True)
+    assert not plan.is_small(shape, shape, window, 1)
+    assert not plan.is_small((1, 256, 14, 14), (1, 256, 14, 14), window, 1, forward=True)

@@ -126,7 +126,7 @@ def _forward(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
 ) -> Correlation | Winograd | SmallMap | Reduction:
     """A convolution of this shape."""
-    small = plan.is_small(shape, out_shape, window, groups)
+    small = plan.is_small(shape, out_shape, window, groups, forward=True)
     m = _tile_size(winograd, shape, out_shape, window, groups, dtype, small)
     if m:
         return Winograd(shape, out_shape, window, m, flip=False)

@@ -76,15 +76,17 @@ def blocking(images: int, channels: int, rows: int, grid: Grid, itemsize: int) -
     return Blocking(as_columns, band, chunk, blocks, bands > 2)
 
 
-FEW_POSITIONS, SOME_POSITIONS = 256, 1024
+FEW_POSITIONS, SOME_POSITIONS, POINTWISE_POSITIONS = 256, 1024, 64
 """Up to so many outputs, a product for each tap is faster; up to the second number, if there are many channels, or much
-padding."""
+padding; up to the third, forward, if there is a single tap."""
 
 MANY_CHANNELS, REAL_SHARE = 128, 0.75
 """So many channels of each group are many; up to this share of taps that meet real pixels there is much padding."""
 
 
-def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window, groups: int) -> bool:
+def is_small(
+    shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window, groups: int, *, forward: bool = False
+) -> bool:
     """Whether `small_maps` serves a convolution, or one of its gradients, better than `direct`.
 
     Args:
@@ -92,19 +94,24 @@ def is_small(shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window,
         out_shape: (N, C_out, H_out, W_out) of its output.
         window: in which an output sees the input.
         groups: of channels.
+        forward: whether this is the convolution itself.
     """
     outputs = out_shape[2] * out_shape[3]
-    if window.area == 1 or shape[0] * outputs > SOME_POSITIONS or out_shape[1] // groups < ROWS:
+    positions = shape[0] * outputs
+    if positions > SOME_POSITIONS or out_shape[1] // groups < ROWS:
         return False
+    many_channels = min(shape[1], out_shape[1]) // groups >= MANY_CHANNELS
+    if window.area == 1:
+        return forward and many_channels and positions <= POINTWISE_POSITIONS
     seen = [
         sum(places.stop - places.start for _, places, _ in axis.spans(length, out_length))
         for axis, length, out_length in zip(window.axes, shape[2:], out_shape[2:], strict=True)
     ]
     if seen[0] * seen[1] == 0:
         return False
-    few = shape[0] * outputs <= FEW_POSITIONS
-    many_channels = min(shape[1], out_shape[1]) // groups >= MANY_CHANNELS
-    return few or many_channels or seen[0] * seen[1] <= REAL_SHARE * window.area * outputs
+    at_stride_one = window.rows.stride == window.columns.stride == 1
+    few = at_stride_one and (positions <= FEW_POSITIONS or many_channels)
+    return few or seen[0] * seen[1] <= REAL_SHARE * window.area * outputs
 
 
 def has_long_rows(window: Window) -> bool:
@@ -123,7 +130,7 @@ PRODUCT = (2 if PROCESSOR in TAKES_HALVES else 1) / 240
 DIRECT_OVERHEAD = 1.6
 """What direct convolution takes, relative to its products alone: columns computed for nothing, tiles that end early."""
 
-SMALL_MAP, SMALL_MAP_PIXEL, SMALL_MAP_WEIGHT = 0.95, 0.7, 4.0
+SMALL_MAP, SMALL_MAP_PIXEL, SMALL_MAP_WEIGHT = 0.85, 0.8, 4.0
 """What `small_maps` takes, relative to its products, and besides, nanoseconds for each number of its maps, and for each
 weight's gradient."""
 
