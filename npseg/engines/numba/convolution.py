@@ -16,6 +16,7 @@ from npseg.engines.numba.compiling import plain
 from npseg.engines.numba.direct import Correlation
 from npseg.engines.numba.grids import Grid
 from npseg.engines.numba.long_rows import Enlargement, Reduction
+from npseg.engines.numba.microkernel import ROWS
 from npseg.engines.numba.small_maps import SmallMap, pairs_of_taps
 from npseg.engines.numba.small_maps_weights import SmallMapWeights
 from npseg.engines.numba.weights import WeightGradient
@@ -109,7 +110,7 @@ def _weight_gradient(
     shape: Shape, grad_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
 ) -> WeightGradient | WinogradWeights | SmallMapWeights:
     """The weight gradient of a convolution of this shape."""
-    small = plan.is_small(shape, grad_shape, window, groups)
+    small = grad_shape[1] // groups >= ROWS and plan.is_small(shape, grad_shape, window, groups)
     if _is_for_winograd(window, groups, dtype) and window.rows.dilation == window.columns.dilation == 1:
         size = grad_shape[2], grad_shape[3]
         m = plan.weight_tile_size(winograd, shape[0], shape[1], grad_shape[1], size, small)

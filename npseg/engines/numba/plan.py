@@ -98,7 +98,7 @@ def is_small(
     """
     outputs = out_shape[2] * out_shape[3]
     positions = shape[0] * outputs
-    if positions > SOME_POSITIONS or out_shape[1] // groups < ROWS:
+    if positions > SOME_POSITIONS:
         return False
     many_channels = min(shape[1], out_shape[1]) // groups >= MANY_CHANNELS
     if window.area == 1:
@@ -110,8 +110,8 @@ def is_small(
     if seen[0] * seen[1] == 0:
         return False
     at_stride_one = window.rows.stride == window.columns.stride == 1
-    few = at_stride_one and (positions <= FEW_POSITIONS or many_channels)
-    return few or seen[0] * seen[1] <= REAL_SHARE * window.area * outputs
+    enough_channels = many_channels or (positions <= FEW_POSITIONS and out_shape[1] // groups >= ROWS)
+    return (at_stride_one and enough_channels) or seen[0] * seen[1] <= REAL_SHARE * window.area * outputs
 
 
 def has_long_rows(window: Window) -> bool:
