@@ -6,8 +6,8 @@ and tap k = a * s + p sees phase p, a pixels further. So with the phases as chan
     x       (N, C, H, W)                ->  (N, C * s_h * s_w, H / s_h, W / s_w)
     weight  (C_out, C, K_h, K_w)        ->  (C_out, C * s_h * s_w, K_h / s_h, K_w / s_w)
 
-the stride is gone, and with it all copies of every s-th pixel, tap by tap: it pays where a kernel is a multiple of its
-stride, as those that upsample are (4 by 2, 16 by 8, 64 by 32).
+the stride is gone, and with it all copies of every s-th pixel, tap by tap. It pays where the stride is long and the
+kernel a multiple of it, as in the layers that upsample (16 by 8, 64 by 32).
 
 Source: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural
 Network" (2016), section 2.2, which reads a transposed convolution so.
@@ -17,6 +17,7 @@ import numpy as np
 
 from npseg import buffers
 from npseg.checks import Array
+from npseg.engines.columns import add_columns, fill_columns
 from npseg.geometry import Axis, Size, Window
 
 LEAST_PHASES = 16
@@ -42,10 +43,10 @@ def size_of(window: Window, output_size: Size) -> Size:
 
 def from_image(x: Array, window: Window) -> Array:
     """(N, C, H, W) -> (N, C * s_h * s_w, rows, columns): padding is in it, pixels that no window sees are not."""
-    batch, channels, height, width = x.shape
-    rows, columns = size_of(window, window.output_size((height, width)))
-    in_padding = buffers.zeros((batch, channels, *_pixels(window, rows, columns)), x.dtype)
-    _real(in_padding, window, (height, width))[...] = _seen(x, window, in_padding)
+    batch, channels = x.shape[:2]
+    rows, columns = size_of(window, window.output_size((x.shape[2], x.shape[3])))
+    in_padding = buffers.empty(_in_padding(batch, channels, rows, columns, window), x.dtype)
+    fill_columns(_as_columns(in_padding), x, _single_tap(window))
     phases = buffers.empty((batch, channels, window.rows.stride, window.columns.stride, rows, columns), x.dtype)
     phases[...] = _by_phase(in_padding, window)
     return phases.reshape(batch, -1, rows, columns)
@@ -56,10 +57,10 @@ def to_image(phases: Array, size: Size, window: Window) -> Array:
     strides = window.rows.stride, window.columns.stride
     batch, planes, rows, columns = phases.shape
     channels = planes // (strides[0] * strides[1])
-    in_padding = buffers.empty((batch, channels, *_pixels(window, rows, columns)), phases.dtype)
+    in_padding = buffers.empty(_in_padding(batch, channels, rows, columns, window), phases.dtype)
     _by_phase(in_padding, window)[...] = phases.reshape(batch, channels, *strides, rows, columns)
     x = buffers.zeros((batch, channels, *size), phases.dtype)
-    _seen(x, window, in_padding)[...] = _real(in_padding, window, size)
+    add_columns(x, _as_columns(in_padding), _single_tap(window))
     return x
 
 
@@ -87,24 +88,16 @@ def _by_phase(maps: Array, window: Window) -> Array:
     return split.transpose(0, 1, 3, 5, 2, 4)
 
 
-def _pixels(window: Window, rows: int, columns: int) -> Size:
-    """The pixels of phases of this size."""
-    return rows * window.rows.stride, columns * window.columns.stride
+def _in_padding(batch: int, channels: int, rows: int, columns: int, window: Window) -> tuple[int, int, int, int]:
+    """The shape of images in their padding whose phases have so many rows and columns."""
+    return batch, channels, rows * window.rows.stride, columns * window.columns.stride
 
 
-def _real(in_padding: Array, window: Window, size: Size) -> Array:
-    """The part of an image in its padding that is no padding, a view."""
-    h, w = (
-        slice(max(axis.before, 0), max(min(axis.before + length, padded), 0))
-        for axis, length, padded in zip(window.axes, size, in_padding.shape[2:], strict=True)
-    )
-    return in_padding[:, :, h, w]
+def _single_tap(window: Window) -> Window:
+    """The window whose columns are the image in its padding."""
+    return Window(Axis(1, before=window.rows.before), Axis(1, before=window.columns.before))
 
 
-def _seen(x: Array, window: Window, in_padding: Array) -> Array:
-    """The part of an image that `_real` holds, a view."""
-    h, w = (
-        slice(max(-axis.before, 0), max(padded - axis.before, 0))
-        for axis, padded in zip(window.axes, in_padding.shape[2:], strict=True)
-    )
-    return x[:, :, h, w]
+def _as_columns(in_padding: Array) -> Array:
+    """(N, C, H, W) -> (C, 1, 1, N, H, W), a view."""
+    return in_padding.transpose(1, 0, 2, 3)[:, None, None]

@@ -1,8 +1,9 @@
-"""Maps hardly larger than the window: products of the taps that meet real pixels, and of no others.
+"""Maps of few pixels: products of the taps that meet real pixels, and of no others.
 
-A 7x7 window on a map of 4x4 pixels, as in the fully convolutional form of a classifier's first dense layer, looks at
-padding through two taps of three. So each tap is a product of its own, over the pairs of an output p and a pixel q that
-it joins. The channels lie side by side, the positions are rows, and the microkernel picks the rows that it needs:
+Rows of such maps fill no vectors, and much of what a window sees is padding: a 7x7 window on 4x4 pixels, as in the
+fully convolutional form of a classifier's first dense layer, looks at it through two taps of three. So each tap is a
+product of its own, over the pairs of an output p and a pixel q that it joins. The channels lie side by side, the
+positions are rows, and the microkernel picks the rows that it needs:
 
     turned[q, c] = x[n, c, q]                                                             (shared among the threads)
     for each strip of output channels o, as wide as a tile:                               (shared among the threads)
@@ -12,8 +13,8 @@ it joins. The channels lie side by side, the positions are rows, and the microke
                 sums[p, o] += sum over c of  turned[q, c] * turned weight[t, c, o]
         y[n, o, p] = sums[p, o] + bias[o]
 
-Such layers have more weights than anything else: each is read once, and turned in the cache. The gradient with respect
-to the input is the same with p and q exchanged, that with respect to the weight has a file of its own.
+Such layers often have more weights than anything else: each is read once, and turned in the cache. The gradient with
+respect to the input is the same with p and q exchanged, that with respect to the weight has a file of its own.
 """
 
 from itertools import product

@@ -1,4 +1,4 @@
-"""The gradient with respect to the weight on maps hardly larger than the window: a product for each tap.
+"""The gradient with respect to the weight on maps of few pixels: a product for each tap.
 
     turned[q, c] = x[n, c, q]                                                             (shared among the threads)
     for each block of ROWS output channels o, each strip of channels c:                   (shared among the threads)
