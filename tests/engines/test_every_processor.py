@@ -19,6 +19,11 @@ HASWELL = {
     "NUMBA_CPU_FEATURES": "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2",
 }
 
+ZEN = {
+    "NUMBA_CPU_NAME": "znver4",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl",
+}
+
 
 def digest(*arguments, **environment):
     """What all results come to, once they have been found right."""
@@ -70,3 +75,25 @@ def test_it_runs_with_vectors_of_256_bits():
         pytest.skip("this processor has no vectors of 256 bits")
     assert vector_bits(HASWELL) == 256
     digest(**HASWELL)
+
+
+COMPILED = """
+    import inspect, numba
+    from npseg.engines.numba import microkernel, unpacked
+
+    numbers, table = numba.types.float32[::1], numba.types.intp[::1]
+    kinds = {"a": numbers, "b": numbers, "c": numbers, "places": table, "offsets": table}
+    for tiles in (microkernel.multiply_rows, unpacked.multiply_in_place):
+        signature = tuple(kinds.get(name, numba.types.intp) for name in inspect.signature(tiles.py_func).parameters)
+        compiled = numba.njit(tiles.py_func)
+        compiled.compile(signature)
+        print(compiled.inspect_asm(signature))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="a processor of another family")
+def test_a_tile_stays_in_its_registers():
+    """Compiled, but not run, for a processor where the compiler would do two steps in one and have too few of them."""
+    vectors = [line for line in run(COMPILED, **ZEN).stdout.splitlines() if "%zmm" in line]
+    assert any("vfmadd" in line for line in vectors)
+    assert not [line for line in vectors if "(%rsp" in line]  # the stack

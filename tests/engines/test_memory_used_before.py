@@ -13,9 +13,12 @@ import pytest
 
 import npseg
 from npseg import buffers, ops
+from npseg.geometry import Axis, Window
 
 numba = pytest.importorskip("numba")
 compiling = pytest.importorskip("npseg.engines.numba.compiling")
+Winograd = pytest.importorskip("npseg.engines.numba.winograd").Winograd
+WinogradWeights = pytest.importorskip("npseg.engines.numba.winograd_weights").WinogradWeights
 
 INVALID = 1
 SIGNALLING = {np.dtype(np.float32): np.uint32(0x7FA00000), np.dtype(np.float64): np.uint64(0x7FF4000000000000)}
@@ -96,6 +99,22 @@ def test_convolutions(met, convolution, winograd):
     with npseg.use_engine("numba", winograd=winograd):
         grad = drawn(*ops.conv2d(x, weight, **window).shape)
         ops.conv2d_backward(grad, x, weight, **window)
+    assert not met
+
+
+@pytest.mark.parametrize("convolution", [c for c in CONVOLUTIONS if c[4:6] == (3, 1)])
+@pytest.mark.parametrize("m", [2, 4])
+def test_winograd_where_the_plan_may_choose_otherwise(met, convolution, m):
+    """The plan's choice is another one on another processor."""
+    batch, channels, out_channels, size, _, _, dilation = convolution
+    axis = Axis(3, 1, dilation, dilation, dilation)
+    window = Window(axis, axis)
+    x, grad = drawn(batch, channels, size, size), drawn(batch, out_channels, size, size)
+    weight = drawn(out_channels, channels, 3, 3)
+    Winograd(x.shape, grad.shape, window, m, flip=False).run(x, weight, grad)
+    Winograd(grad.shape, x.shape, window, m, flip=True).run(grad, weight, x)
+    if dilation == 1:
+        WinogradWeights(x.shape, grad.shape, window, m).run(x, grad, weight)
     assert not met
 
 

@@ -347,6 +347,9 @@ def _transforms(m: int) -> _Transforms:
             else:
                 pixel_rows_of_two(pixels, c * pitch, source, c, first, rows, lines, n)
             clear_entries(pixels, c * pitch, rows * n.tile_columns, 0)
+        if rows > n.rows_together:  # what is not transformed back at once does not end with a vector
+            for o in range(ROWS):
+                clear_entries(products, o * pitch, rows * n.tile_columns, IN_VECTOR)
         for block in range(part * n.blocks // parts, (part + 1) * n.blocks // parts):
             for e in range(len(weights)):
                 multiply_entry(
