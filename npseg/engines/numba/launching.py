@@ -4,13 +4,20 @@ Numba would compile, for every function, how its arguments are taken out of Pyth
 shared out; that takes as long as the function itself. Here both are written down once, as instructions, with a row of
 words of 64 bits between them:
 
-    launch   takes the arguments, whatever they are, apart into words, lets other Python threads run, and hands the
-             words to Numba's threads:  an array is its `numba_adapt_ndarray`, a number is one word
-    share    is what a thread calls for its part of the tasks; each list of types has its own, a few instructions that
-             make arguments of the words again:
+    launch   takes the arguments, whatever they are, apart into words, cuts the tasks into a share for each thread, lets
+             other Python threads run, and hands the words to Numba's threads:  an array is its `numba_adapt_ndarray`, a
+             number is one word
+    share    is what a thread calls; each list of types has its own, a few instructions that make arguments of the words
+             again:
 
-        for task in first ... first + size - 1:
-            function(task, *arguments)
+        for turn in 0 ... shares - 1:
+            other = (own + turn) % shares
+            while (task = next[other]++) < end[other]:
+                function(task, *arguments)
+
+A thread begins with its own tasks, always the same ones, so that it finds in its cache what it wrote there before. Then
+it takes over what the others have not begun: cores are seldom equally fast, since other programs use them too. Source:
+Blumofe, Leiserson, "Scheduling multithreaded computations by work stealing" (1999).
 """
 
 import ctypes
@@ -31,6 +38,12 @@ _BYTES, _WORDS = ir.IntType(8).as_pointer(), ir.IntType(64).as_pointer()
 MOST_WORDS = 512
 """What all arguments together may take; a function has at most two dozen."""
 
+FUNCTION, PROGRESS, SHARES, ARGUMENTS = range(4)
+"""Where words begin: the function's address, that of the shares' progress, the number of shares, the arguments."""
+
+NEXT, END, LINE = 0, 1, 8
+"""A share's progress: the next task, the one behind the last, and how many words it has, which are a cache line."""
+
 NUMBER, REAL = -1, -2
 """How a number is taken out of Python's object; an array's kind is its number of dimensions."""
 
@@ -49,7 +62,7 @@ def entry_of(function: int, arguments: tuple[Any, ...]) -> int:
         The address of a row of words: those of the function and its share, the number of arguments, their kinds.
     """
     kinds = [_kind(argument) for argument in arguments]
-    assert sum(map(_words, kinds)) < MOST_WORDS
+    assert ARGUMENTS + sum(map(_words, kinds)) <= MOST_WORDS
     entry = np.array([function, _share_of(arguments), len(kinds), *kinds])
     _kept.append(entry)
     return int(entry.ctypes.data)
@@ -85,24 +98,37 @@ def _compiled(name: str, form: Any, write: Callable[[Any, Any], None]) -> int:
 
 
 _SHARE = ir.FunctionType(_NOTHING, [_BYTES.as_pointer(), _WORDS, _WORDS, _WORDS])
-"""What Numba's threads call with a share of the work: where each operand of the share begins, its size, the operands'
-steps, and what all shares have in common. Our only operand is the task's number: an address that begins at 0."""
+"""What Numba's threads call for some shares: where each operand of the first one begins, how many shares, the operands'
+steps, and what all shares have in common. Our only operand is the share's number: an address that begins at 0."""
 
 
 def _write_share(builder: Any, values: Any, arguments: Sequence[Any]) -> None:
-    """Call the function at the address in the first word, with the arguments in the others."""
+    """Call the function at the address in the first word, with the arguments in the others, for task after task."""
     context = cpu_target.target_context
-    starts, sizes, _, words = values
-    address, place, made = builder.load(words), 1, []
+    starts, _, _, words = values
+    address, progress, shares = (
+        builder.load(builder.gep(words, [_WORD(place)])) for place in (FUNCTION, PROGRESS, SHARES)
+    )
+    place, made = ARGUMENTS, []
     for argument in arguments:
         made.append(_argument(context, builder, argument, builder.gep(words, [_WORD(place)])))
         place += _words(_kind(argument))
     kinds = types.int64, *arguments
     function = builder.inttoptr(address, context.call_conv.get_function_type(types.none, kinds).as_pointer())
-    first = builder.ptrtoint(builder.load(starts), _WORD)
-    with cgutils.for_range(builder, builder.load(sizes), intp=_WORD) as loop:
-        task = builder.add(first, loop.index)
+    own, progress = builder.ptrtoint(builder.load(starts), _WORD), builder.inttoptr(progress, _WORDS)
+    with cgutils.for_range(builder, shares, intp=_WORD) as turn:  # the thread's own share is the first
+        other = builder.urem(builder.add(own, turn.index), shares)
+        share = builder.gep(progress, [builder.mul(other, _WORD(LINE))])
+        end = builder.load(builder.gep(share, [_WORD(END)]))
+        take, run, done = (builder.append_basic_block(name) for name in ("take", "run", "done"))
+        builder.branch(take)
+        builder.position_at_end(take)
+        task = builder.atomic_rmw("add", builder.gep(share, [_WORD(NEXT)]), _WORD(1), "monotonic")
+        builder.cbranch(builder.icmp_signed("<", task, end), run, done)
+        builder.position_at_end(run)
         context.call_conv.call_function(builder, function, types.none, kinds, [task, *made])
+        builder.branch(take)
+        builder.position_at_end(done)
     builder.ret_void()
 
 
@@ -134,8 +160,7 @@ def _write_launch(builder: Any, values: Any) -> None:
         return builder.call(cgutils.get_or_insert_function(builder.module, form, name), given)
 
     words = cgutils.alloca_once(builder, _WORD, MOST_WORDS)
-    builder.store(address, words)
-    place = cgutils.alloca_once_value(builder, builder.gep(words, [_WORD(1)]))
+    place = cgutils.alloca_once_value(builder, builder.gep(words, [_WORD(ARGUMENTS)]))
     with cgutils.for_range(builder, count, intp=_WORD) as loop:
         given, to = call(_BYTES, "PyTuple_GetItem", arguments, loop.index), builder.load(place)
         kind = builder.load(builder.gep(entry, [builder.add(loop.index, _WORD(3))]))
@@ -154,14 +179,31 @@ def _write_launch(builder: Any, values: Any) -> None:
                         builder.store(builder.bitcast(value, _WORD), to)
                 builder.store(builder.gep(to, [_WORD(1)]), place)
     with builder.if_then(cgutils.is_null(builder, call(_BYTES, "PyErr_Occurred"))):
+        threads = call(_WORD, "get_num_threads")
+        shares = builder.select(builder.icmp_signed("<", tasks, threads), tasks, threads)
+        progress = _cut(builder, tasks, shares)
+        for at, value in ((FUNCTION, address), (PROGRESS, progress), (SHARES, shares)):
+            builder.store(value, builder.gep(words, [_WORD(at)]))
         start = cgutils.alloca_once_value(builder, ir.Constant(_BYTES, None))
-        size, step = (cgutils.alloca_once_value(builder, value) for value in (tasks, _WORD(1)))
+        size, step = (cgutils.alloca_once_value(builder, value) for value in (shares, _WORD(1)))
         pointers = [builder.bitcast(value, _BYTES) for value in (start, size, step, words)]
         pointers.insert(0, builder.inttoptr(share, _BYTES))
         state = call(_BYTES, "PyEval_SaveThread")
-        call(_NOTHING, "numba_parallel_for", *pointers, _WORD(0), _WORD(1), call(_WORD, "get_num_threads"))
+        call(_NOTHING, "numba_parallel_for", *pointers, _WORD(0), _WORD(1), threads)
         call(_NOTHING, "PyEval_RestoreThread", state)
     builder.ret_void()
+
+
+def _cut(builder: Any, tasks: Any, shares: Any) -> Any:
+    """The address of all shares' progress: of tasks 0 ... tasks - 1, each has as many as any other, but for one."""
+    progress = builder.alloca(_WORD, size=builder.mul(shares, _WORD(LINE)))
+    progress.align = 8 * LINE
+    with cgutils.for_range(builder, shares, intp=_WORD) as loop:
+        share = builder.gep(progress, [builder.mul(loop.index, _WORD(LINE))])
+        for word, number in ((NEXT, loop.index), (END, builder.add(loop.index, _WORD(1)))):
+            task = builder.sdiv(builder.mul(number, tasks), shares)
+            builder.store(task, builder.gep(share, [_WORD(word)]))
+    return builder.ptrtoint(progress, _WORD)
 
 
 @cache
