@@ -203,7 +203,7 @@ class Graph:
         if x.dtype != self.dtype:
             raise TypeError(f"x must be {self.dtype} as the parameters, got {x.dtype}")
         values = {IMAGE: x}
-        for step in self._steps:
+        for step in self._steps if saved is not None or watch is not None else self._steps_alone:
             inputs = [values[name] for name in step.node.inputs]
             values[step.output], kept = step.layer.forward(inputs, self._arrays_of(step.node), mode)
             for name, attribute in self._by_products_taken[step.output].items():
@@ -296,7 +296,12 @@ class Graph:
     @cached_property
     def _steps(self) -> tuple[Step, ...]:
         """What is run, in its order."""
-        return joined_steps(self.nodes)
+        return joined_steps(self.nodes, pools=False)
+
+    @cached_property
+    def _steps_alone(self) -> tuple[Step, ...]:
+        """What is run where nothing is kept for a way back."""
+        return joined_steps(self.nodes, pools=True)
 
     @cached_property
     def _learning(self) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """What a graph is made of, and what it runs: nodes that are declared, steps that are computed, maps that are saved.
 
-Mostly a node is a step; a convolution and the ReLU that alone reads it are two nodes and one step.
+Mostly a node is a step; a convolution and the ReLU that alone reads it are two nodes and one step, and where nothing is
+kept for a way back, so is the pool that alone reads these.
 """
 
 from collections import defaultdict
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from npseg import checks
-from npseg.nn.layers import Conv2d, Conv2dReLU, Layer, ReLU, Shape
+from npseg.nn.layers import Conv2d, Conv2dReLU, Conv2dReLUMaxPool2d, Layer, MaxPool2d, ReLU, Shape
 
 IMAGE = "image"
 """The name of the graph's input."""
@@ -38,7 +39,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Step:
-    """What a graph runs at once: a node's layer, or a convolution and the ReLU that alone reads it."""
+    """What a graph runs at once: a node's layer, or a convolution with what alone reads it."""
 
     node: Node
     """Where parameters and inputs come from."""
@@ -47,22 +48,40 @@ class Step:
     """The name of the map it makes."""
 
 
-def joined_steps(nodes: Sequence[Node]) -> tuple[Step, ...]:
-    """The nodes in their order, each ReLU together with its convolution where it alone reads it."""
+def joined_steps(nodes: Sequence[Node], *, pools: bool) -> tuple[Step, ...]:
+    """The nodes in their order, each ReLU together with its convolution where it alone reads it.
+
+    With `pools`, so is a max pool of 2x2 windows that alone reads both, if nobody asks where its maxima are.
+    """
     readers = defaultdict[str, list[Node]](list)
     for node in nodes:
         for name in set(node.inputs):
             readers[name].append(node)
+
+    def sole_reader(name: str) -> Node | None:
+        return readers[name][0] if len(readers[name]) == 1 else None
+
     steps: list[Step] = []
     fused: set[str] = set()
     for node in nodes:
-        reading = readers[node.name]
-        if type(node.layer) is Conv2d and len(reading) == 1 and type(reading[0].layer) is ReLU:
-            steps.append(Step(node, Conv2dReLU(node.layer), reading[0].name))
-            fused.add(reading[0].name)
-        elif node.name not in fused:
-            steps.append(Step(node, node.layer, node.name))
+        if node.name in fused:
+            continue
+        step = Step(node, node.layer, node.name)
+        relu = sole_reader(node.name)
+        if type(node.layer) is Conv2d and relu is not None and type(relu.layer) is ReLU:
+            step = Step(node, Conv2dReLU(node.layer), relu.name)
+            fused.add(relu.name)
+            pool = sole_reader(relu.name) if pools else None
+            if pool is not None and type(pool.layer) is MaxPool2d and pool.layer.halves and not readers[_places(pool)]:
+                step = Step(node, Conv2dReLUMaxPool2d(node.layer, pool.layer), pool.name)
+                fused.add(pool.name)
+        steps.append(step)
     return tuple(steps)
+
+
+def _places(pool: Node) -> str:
+    """The name of the map that says where a pool's maxima are."""
+    return f"{pool.name}.indices"
 
 
 class Saved:

@@ -20,6 +20,7 @@ from npseg.matrices.convolution import check_convolution_weight
 from npseg.ops import arguments
 from npseg.ops.activation import relu_backward
 from npseg.ops.examples import BadExample, Example
+from npseg.ops.pooling import max_pool2d
 
 
 @np.errstate(all="ignore")
@@ -97,12 +98,31 @@ def _convolved(
     engine: str | None,
     relu: bool,
 ) -> Array:
-    x = arguments.images(x)
-    weight, window = _geometry(x, weight, stride, padding, dilation, groups)
-    bias = arguments.optional_bias(bias, weight.shape[0])
-    checks.same_dtype(x=x, weight=weight, bias=bias)
-    _check_result(x, weight.shape[0], window)
+    x, weight, window, bias = _checked(x, weight, bias, stride, padding, dilation, groups)
     return resolve(engine).conv(x, weight, window, int(groups), bias, relu)
+
+
+@np.errstate(all="ignore")
+def conv2d_relu_max_pool2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    ceil_mode: bool = False,
+) -> Array:
+    """The same as `max_pool2d(conv2d_relu(...), 2)[0]`, but where the engine can, what loses is never stored."""
+    own = own_form("conv_relu_halved")
+    if own is not None:
+        checked, weight, window, bias = _checked(x, weight, bias, stride, padding, dilation, groups)
+        y: Array | None = own(checked, weight, window, int(groups), bias)
+        if y is not None:
+            return y
+    y = conv2d_relu(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return max_pool2d(y, 2, ceil_mode=ceil_mode)[0]
 
 
 @np.errstate(all="ignore")
@@ -265,6 +285,18 @@ def relu_and_bias_gradient(grad: Array, y: Array) -> tuple[Array, Array]:
         return gradients
     grad_sums = relu_backward(grad, y)
     return grad_sums, bias_gradient(grad_sums)
+
+
+def _checked(
+    x: Array, weight: Any, bias: Any, stride: Pair, padding: Padding, dilation: Pair, groups: int
+) -> tuple[Array, Array, Window, Array | None]:
+    """The checked images, weight, window and bias of a convolution whose result memory can hold."""
+    x = arguments.images(x)
+    weight, window = _geometry(x, weight, stride, padding, dilation, groups)
+    bias = arguments.optional_bias(bias, weight.shape[0])
+    checks.same_dtype(x=x, weight=weight, bias=bias)
+    _check_result(x, weight.shape[0], window)
+    return x, weight, window, bias
 
 
 def _geometry(

@@ -154,7 +154,7 @@ FORMS = """
     expected_grad = ops.conv2d_grad_weight(x, x, (3, 3), padding=1, engine="im2col")
     for m in map(int, sys.argv[1:]):
         y, grad_weight, window = np.empty_like(x), np.empty_like(weight), convolution_window(3, (24, 24), padding=1)
-        Winograd(x.shape, x.shape, window, m, flip=False).run(x, weight, y)
+        Winograd(x.shape, x.shape, window, m).run(x, weight, y)
         WinogradWeights(x.shape, x.shape, window, m).run(x, x, grad_weight)
         np.testing.assert_allclose(y, expected, rtol=0, atol=1e-4 * expected.max())
         np.testing.assert_allclose(grad_weight, expected_grad, rtol=0, atol=1e-4 * expected_grad.max())

@@ -97,12 +97,55 @@ def test_strips_change_no_bit(monkeypatch, m, dilation, shape):
         monkeypatch.setattr(winograd, "STRIP_WEIGHT_BYTES", weight_bytes)
         monkeypatch.setattr(winograd, "STRIP_BYTES", strip_bytes)
         y = np.full((shape[0], 24, *shape[2:]), np.nan, np.float32)
-        convolution = winograd.Winograd(shape, y.shape, window, m, flip=False)
+        convolution = winograd.Winograd(shape, y.shape, window, m)
         assert bool(convolution.numbers.strip) == bool(weight_bytes)
         convolution.run(x, weight, y, bias, relu=True)
         results.append(y)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("m", [2, 4])
+@pytest.mark.parametrize("shape", [(3, 20, 30, 42), (1, 33, 62, 130), (5, 40, 8, 6), (1, 300, 10, 2), (1, 3, 2, 4)])
+def test_what_is_pooled_while_it_is_stored_is_the_pool_of_the_same_numbers(monkeypatch, m, shape, relu):
+    """Bit for bit, NaN and infinity included, strip by strip and step by step."""
+    x, weight, _ = draw(shape, 24)
+    if shape[0] > 1:
+        x[0, 0, 3, 4], x[1, 2, 5, 1], x[1, 2, 0, 0] = np.nan, np.inf, -np.inf
+    bias = np.arange(24, dtype=np.float32) - 12
+    window = convolution_window(3, shape[2:], stride=1, padding=1)
+    y = np.empty((shape[0], 24, *shape[2:]), np.float32)
+    winograd.Winograd(shape, y.shape, window, m).run(x, weight, y, bias, relu)
+    expected, _ = ops.max_pool2d(y, 2, engine="loops")
+    assert np.isnan(expected).any() == (shape[0] > 1)
+    for weight_bytes in (0, 2**30):
+        monkeypatch.setattr(winograd, "STRIP_WEIGHT_BYTES", weight_bytes)
+        pooled = np.zeros_like(expected)
+        winograd.Winograd(shape, y.shape, window, m, pooled=True).run(x, weight, pooled, bias, relu)
+        np.testing.assert_array_equal(pooled, expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 28, 30), (2, 64, 28, 31), (2, 64, 27, 30), (1, 256, 4, 4), (3, 1, 6, 6)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("arguments", [{"padding": 1}, {"padding": 2, "dilation": 2}, {"padding": 1, "stride": 2}])
+def test_a_convolution_with_relu_and_pool_in_one_step(shape, dtype, arguments):
+    """It is pooled while it is stored, or after: the same numbers, whatever the sizes."""
+    x, weight, _ = draw(shape, 40, dtype=dtype)
+    bias = np.linspace(-1, 1, 40, dtype=dtype)
+    with npseg.use_engine("numba", winograd="f4"):
+        for ceil_mode in (False, True):
+            found = ops.convolution.conv2d_relu_max_pool2d(x, weight, bias, **arguments, ceil_mode=ceil_mode)
+            y = ops.relu(ops.conv2d(x, weight, bias, **arguments))
+            np.testing.assert_array_equal(found, ops.max_pool2d(y, 2, ceil_mode=ceil_mode)[0])
+
+
+def test_it_is_really_pooled_while_it_is_stored(monkeypatch):
+    x, weight, _ = draw((2, 64, 28, 30), 64)
+    monkeypatch.delattr(ops.convolution, "max_pool2d")
+    with npseg.use_engine("numba", winograd="f4"):
+        y = ops.convolution.conv2d_relu_max_pool2d(x, weight, padding=1)
+    assert y.shape == (2, 64, 14, 15)
 
 
 @pytest.mark.parametrize("winograd", ["f2", "f4"])

@@ -8,7 +8,7 @@ import pytest
 from npseg import engines, ops, use_engine
 from npseg.engines import choice
 from npseg.models import fcn, vgg
-from npseg.nn import Add, BatchNorm2d, Conv2d, Dropout, Graph, Node, ReLU
+from npseg.nn import Add, BatchNorm2d, Conv2d, Dropout, Graph, MaxPool2d, MaxUnpool2d, Node, ReLU
 from npseg.nn.layers import Layer, Mode, Wanted
 
 
@@ -41,6 +41,11 @@ def steps(model: Graph) -> list[str]:
     return [type(step.layer).__name__ for step in model._steps]
 
 
+def steps_alone(model: Graph) -> list[str]:
+    """Of a pass that keeps nothing."""
+    return [type(step.layer).__name__ for step in model._steps_alone]
+
+
 def test_what_runs_in_one_step() -> None:
     assert steps(chain(None)) == 3 * ["Conv2dReLU"] + ["Conv2d"]
     assert steps(chain(Nothing)) == 3 * ["Conv2d", "Nothing", "ReLU"] + ["Conv2d"]
@@ -58,6 +63,51 @@ def test_what_does_not() -> None:
     normalised = [Node("conv", conv, image), Node("norm", BatchNorm2d(3), ("conv",)), Node("relu", ReLU(), ("norm",))]
     assert steps(Graph(normalised)) == ["Conv2d", "BatchNorm2d", "ReLU"]
     assert steps(Graph([Node("relu", ReLU(), image), Node("conv", conv, ("relu",))])) == ["ReLU", "Conv2d"]
+
+
+def pooled(pool: MaxPool2d, *more: Node, dtype: Any = np.float64) -> Graph:
+    nodes = [Node("conv", Conv2d(3, 8, 3, padding=1), ("image",)), Node("relu", ReLU(), ("conv",))]
+    return Graph([*nodes, Node("pool", pool, ("relu",)), *more], dtype=dtype)
+
+
+def test_a_pool_joins_where_nothing_is_kept() -> None:
+    assert steps(pooled(MaxPool2d(2))) == ["Conv2dReLU", "MaxPool2d"]
+    for pool in (MaxPool2d(2), MaxPool2d((2, 2), (2, 2)), MaxPool2d(2, 2, ceil_mode=False)):
+        assert steps_alone(pooled(pool)) == ["Conv2dReLUMaxPool2d"]
+    for pool in (MaxPool2d(3, 2), MaxPool2d(2, 1), MaxPool2d(2, padding=1), MaxPool2d(2, dilation=2)):
+        assert steps_alone(pooled(pool)) == ["Conv2dReLU", "MaxPool2d"]
+    assert steps_alone(fcn(vgg((2, 3, 4, 5, 6), (2, 2, 3, 3, 3), 8), 3, 8)).count("Conv2dReLUMaxPool2d") == 5
+
+
+def test_a_pool_whose_input_or_places_another_reads_stays_apart() -> None:
+    also = Node("also", Conv2d(8, 8, 2, 2), ("relu",))
+    assert "MaxPool2d" in steps_alone(pooled(MaxPool2d(2), also, Node("add", Add(), ("pool", "also"))))
+    unpool = Node("unpool", MaxUnpool2d(2), ("pool", "pool.indices", "image"))
+    assert steps_alone(pooled(MaxPool2d(2), unpool)) == ["Conv2dReLU", "MaxPool2d", "MaxUnpool2d"]
+
+
+@pytest.mark.parametrize("engine", engines())
+@pytest.mark.parametrize("size", [(8, 6), (7, 6), (8, 5)])
+@pytest.mark.parametrize("ceil_mode", [True, False])
+def test_the_same_numbers_with_the_pool_as_without(engine: str, size: tuple[int, int], ceil_mode: bool) -> None:
+    for dtype in (np.float32, np.float64):
+        last = Node("score", Conv2d(8, 2, 1), ("pool",))
+        model = pooled(MaxPool2d(2, ceil_mode=ceil_mode), last, dtype=dtype)
+        x = np.random.default_rng(0).standard_normal((2, 3, *size)).astype(dtype)
+        with use_engine(engine):
+            np.testing.assert_array_equal(model(x), model.forward(x)[0])
+
+
+def test_who_watches_sees_every_map() -> None:
+    seen: list[str] = []
+    pooled(MaxPool2d(2)).forward(np.ones((1, 3, 4, 4)), watch=lambda name, map: seen.append(name))
+    assert seen == ["conv", "pool"]
+
+
+def test_a_step_with_a_pool_has_no_way_back() -> None:
+    (step,) = pooled(MaxPool2d(2))._steps_alone
+    with pytest.raises(RuntimeError, match="for outputs alone"):
+        step.layer.backward(np.ones((1, 8, 2, 2)), None, {}, Wanted(True, True))
 
 
 def test_a_relu_may_come_much_later() -> None:

@@ -1,6 +1,6 @@
 """The compiled engine: the seven kernels, by Numba, on all cores."""
 
-from npseg.engines.numba.convolution import conv, conv_grad_input, conv_grad_weight
+from npseg.engines.numba.convolution import conv, conv_grad_input, conv_grad_weight, conv_relu_halved
 from npseg.engines.numba.loss import cross_entropy, segmentation_map
 from npseg.engines.numba.normalisation import batch_norm, batch_norm_backward
 from npseg.engines.numba.pointwise import (
@@ -24,6 +24,7 @@ __all__ = [
     "conv",
     "conv_grad_input",
     "conv_grad_weight",
+    "conv_relu_halved",
     "cross_entropy",
     "gather",
     "max_pool",

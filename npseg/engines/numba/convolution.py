@@ -43,6 +43,23 @@ def conv(x: Array, weight: Array, window: Window, groups: int, bias: Array | Non
     return y
 
 
+def conv_relu_halved(x: Array, weight: Array, window: Window, groups: int, bias: Array | None = None) -> Array | None:
+    """(N, C_out, H_out / 2, W_out / 2): of each 2x2 results of `conv` with ReLU the largest, or None: it takes a pool.
+
+    Winograd's tiles are stored that way; it is no other form of computing, so these are the same numbers.
+    """
+    if _for_im2col(x, weight) or groups == x.shape[1]:
+        return None
+    window = window.with_short_strides((x.shape[2], x.shape[3]))
+    batch, channels, height, width = len(x), len(weight), *window.output_size((x.shape[2], x.shape[3]))
+    convolution = _halved(x.shape, (batch, channels, height, width), window, groups, x.dtype, _winograd())
+    if convolution is None:
+        return None
+    y = buffers.empty((batch, channels, height // 2, width // 2), x.dtype)
+    convolution.run(plain(x), plain(weight), y, None if bias is None else plain(bias), relu=True)
+    return y
+
+
 def conv_grad_input(grad: Array, weight: Array, size: Size, window: Window, groups: int) -> Array:
     """(N, C_in, H, W): phase by phase of the stride.
 
@@ -130,7 +147,7 @@ def _forward(
     small = plan.is_small(shape, out_shape, window, groups, forward=True)
     m = _tile_size(winograd, shape, out_shape, window, groups, dtype, small)
     if m:
-        return Winograd(shape, out_shape, window, m, flip=False)
+        return Winograd(shape, out_shape, window, m)
     channels, out_channels = shape[1] // groups, out_shape[1] // groups
     steps = out_channels * channels * window.area, channels * window.area, window.area
     if small:
@@ -152,6 +169,19 @@ def _forward(
     )
     blocking = plan.blocking(shape[0], channels, out_channels, grid, dtype.itemsize)
     return Correlation(shape, out_shape, grid, groups, steps, blocking, dtype)
+
+
+@prepared
+def _halved(
+    shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
+) -> Winograd | None:
+    """A convolution of this shape that stores the largest of each 2x2 results, if that is one by Winograd."""
+    dilated = window.rows.dilation > 1 or window.columns.dilation > 1
+    if out_shape[2] % 2 or out_shape[3] % 2 or dilated:
+        return None
+    small = plan.is_small(shape, out_shape, window, groups, forward=True)
+    m = _tile_size(winograd, shape, out_shape, window, groups, dtype, small)
+    return Winograd(shape, out_shape, window, m, pooled=True) if m else None
 
 
 @prepared

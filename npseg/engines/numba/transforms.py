@@ -3,6 +3,7 @@
     linear(matrix):   y_u[j] = sum over v of matrix[u, v] * x_v[j]          for all j, `lanes` at a time
     deal(m):          y_p[t] = x[m * t + p]
     join(m):          y[m * t + p] = x_p[t]
+    join_largest(m):  the same, of the largest of two by two
 
 Written as LLVM instructions, as the microkernel is, and for the same reason: with so many arrays at once, a compiler
 cannot prove that none overlaps another, and falls back to one number at a time. `deal` and `join`, and `linear` if it
@@ -139,15 +140,45 @@ def join(m: int) -> Callable[..., None]:
                     vectors.load(0, builder.add(builder.add(first, builder.mul(step, step.type(p))), place), width)
                     for p in range(m)
                 ]
-                while len(parts) > 1:  # p and p + len / 2 side by side, until all are
-                    half = len(parts) // 2
-                    parts = [vectors.interleaved(parts[p], parts[p + half]) for p in range(half)]
-                vectors.store(1, builder.add(to, builder.mul(place, place.type(m))), parts[0])
+                vectors.store(1, builder.add(to, builder.mul(place, place.type(m))), vectors.joined(parts))
 
             vectors.for_each(count, body, padded=True)
             return context.get_dummy_value()
 
         return types.void(x, types.intp, types.intp, y, types.intp, types.intp), code
+
+    return apply  # type: ignore[no-any-return, unused-ignore]
+
+
+def join_largest(m: int) -> Callable[..., None]:
+    """A function (x, x_start, x_step, x_below, y, y_start, length) for the largest of 2 x 2 numbers, NaN above all.
+
+    y[y_start + m // 2 * t + q] = the largest of x_p[t] and, `x_below` further on, of x'_p[t], for p = 2 q, 2 q + 1,
+    where x_p starts at x_start + p * x_step.
+    """
+
+    @intrinsic  # type: ignore[misc, untyped-decorator, unused-ignore]
+    def apply(typing: Any, x: Any, x_start: Any, x_step: Any, x_below: Any, y: Any, y_start: Any, length: Any) -> Any:
+        """See `join_largest`."""
+
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            vectors = _Vectors(context, builder, signature, arguments, (0, 4))
+            _, first, step, below, _, to, count = arguments
+            rows = [_starts(builder, start, step, m) for start in (first, builder.add(first, below))]
+
+            def body(place: Any, width: int) -> None:
+                upper, lower = (
+                    [vectors.load(0, builder.add(start, place), width) for start in starts] for starts in rows
+                )
+                tall = [vectors.larger(*pair) for pair in zip(upper, lower, strict=True)]
+                parts = [vectors.larger(*pair) for pair in zip(tall[::2], tall[1::2], strict=True)]
+                vectors.store(1, builder.add(to, builder.mul(place, place.type(m // 2))), vectors.joined(parts))
+
+            vectors.for_each(count, body, padded=True)
+            return context.get_dummy_value()
+
+        number = types.intp
+        return types.void(x, number, number, number, y, number, number), code
 
     return apply  # type: ignore[no-any-return, unused-ignore]
 
@@ -209,6 +240,20 @@ class _Vectors:
             else:
                 total = builder.call(fused, [value, constant, total])
         return total
+
+    def larger(self, first: Any, second: Any) -> Any:
+        """The larger ones; of NaN and another number, NaN."""
+        builder = self.builder
+        wins = builder.fcmp_unordered(">", second, first)  # or one of both is NaN
+        wins = builder.and_(wins, builder.fcmp_ordered("==", first, first))
+        return builder.select(wins, second, first)
+
+    def joined(self, parts: list[Any]) -> Any:
+        """parts[0][0], parts[1][0], ..., parts[0][1], parts[1][1], ...: of a power of two of vectors."""
+        while len(parts) > 1:  # p and p + len / 2 side by side, until all are
+            half = len(parts) // 2
+            parts = [self.interleaved(parts[p], parts[p + half]) for p in range(half)]
+        return parts[0]
 
     def interleaved(self, first: Any, second: Any) -> Any:
         """first[0], second[0], first[1], second[1], ..."""

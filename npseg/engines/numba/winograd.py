@@ -96,6 +96,7 @@ class _Numbers(NamedTuple):
     blocks: int
     blocks_at_once: int
     strip: int
+    each: int
     flip: bool
 
 
@@ -111,9 +112,20 @@ class Winograd:
         window: what the outputs see; for an input gradient, what the pixels receive from.
         m: 2 or 4.
         flip: the weight is (C, C_out, 3, 3) and is turned by half a turn: this is an input gradient.
+        pooled: of the outputs, whose H_out and W_out are even and whose window has no dilation, only the largest of
+            each 2x2 are stored: y is (N, C_out, H_out / 2, W_out / 2).
     """
 
-    def __init__(self, shape: tuple[int, ...], out_shape: tuple[int, ...], window: Window, m: int, flip: bool) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        out_shape: tuple[int, ...],
+        window: Window,
+        m: int,
+        *,
+        flip: bool = False,
+        pooled: bool = False,
+    ) -> None:
         rows, columns = window.axes
         tile_rows = ceil_divide(ceil_divide(out_shape[2], rows.dilation), m)
         tile_columns = ceil_divide(ceil_divide(out_shape[3], columns.dilation), m)
@@ -152,6 +164,7 @@ class Winograd:
             blocks=blocks,
             blocks_at_once=-(-blocks // block_parts),
             strip=strip,
+            each=2 if pooled else 1,
             flip=flip,
         )
         self.words = np.array(self.numbers)

@@ -7,7 +7,7 @@ Source: Lavin, Gray, "Fast algorithms for convolutional neural networks" (2016).
 
 import numpy as np
 
-from npseg.engines.numba.transforms import deal, join, linear, linear_of_dealt
+from npseg.engines.numba.transforms import deal, join, join_largest, linear, linear_of_dealt
 
 _BACK = {
     2: np.array([[1, 1, 1, 0], [0, 1, -1, -1]]),
@@ -70,6 +70,7 @@ _GRADS = {
 # name what they call.
 DEAL = {m: deal(m) for m in (2, 4)}
 JOIN = {m: join(m) for m in (2, 4)}
+JOIN_LARGEST = {m: join_largest(m) for m in (2, 4)}
 PIXELS_DOWN = {m: linear_of_dealt(_PIXELS[m], m, padded=True) for m in (2, 4)}
 PIXELS_ACROSS = {m: linear_of_dealt(_PIXELS[m], m) for m in (2, 4)}
 BACK = {m: linear(_BACK[m], padded=True) for m in (2, 4)}

@@ -18,7 +18,7 @@ from npseg.engines.numba.compiling import inner
 from npseg.engines.numba.filling import clear
 from npseg.engines.numba.lines import copy_line, inside, store_line
 from npseg.engines.numba.microkernel import VECTOR_BYTES, rounded_to_lanes
-from npseg.engines.numba.winograd_matrices import BACK, DEAL, JOIN, PIXELS_ACROSS, PIXELS_DOWN
+from npseg.engines.numba.winograd_matrices import BACK, DEAL, JOIN, JOIN_LARGEST, PIXELS_ACROSS, PIXELS_DOWN
 
 IN_VECTOR = VECTOR_BYTES // 4
 """Numbers that the microkernel multiplies at once."""
@@ -66,7 +66,8 @@ def _rows_of_tiles(m: int) -> tuple[Any, Any]:
     (pixels, at, source, c, first, rows, lines, n)          pixels[e, at + r * tiles + t] = (B^T d B)[e] of channel c
     (y, products, at, bias, relu, o, first, rows, lines, n)  y = A^T products[:, at + r * tiles + t] A + bias[o]
     """
-    deal, pixels_down, pixels_across, back, join = DEAL[m], PIXELS_DOWN[m], PIXELS_ACROSS[m], BACK[m], JOIN[m]
+    deal, pixels_down, pixels_across, back = DEAL[m], PIXELS_DOWN[m], PIXELS_ACROSS[m], BACK[m]
+    join, join_largest = JOIN[m], JOIN_LARGEST[m]
     size = m + 2
 
     @inner
@@ -120,22 +121,29 @@ def _rows_of_tiles(m: int) -> tuple[Any, Any]:
     def _outputs_together(
         y: Array, products: Array, at: int, bias: Array, relu: bool, o: int, first: int, rows: int, lines: Array, n: Any
     ) -> None:
-        """So many rows: back for all of them at once, and stored line by line."""
+        """So many rows: back for all of them at once, and stored line by line, or the largest of two by two."""
         wide, entry, everything = n.wide, products.shape[1], products.reshape(-1)
-        tiles = n.tile_columns
-        parts, line = m * size * wide, m * (size + 1) * wide
+        tiles, each = n.tile_columns, n.each
+        parts, line = m * size * wide, m * (size + 2) * wide
         for v in range(size):
             back(everything, v * entry + at, size * entry, lines, v * wide, size * wide, rows * tiles)
         for u in range(m):
-            back(lines, u * size * wide, wide, lines, parts, wide, rows * tiles)
-            join(lines, parts, wide, lines, line, rows * tiles)
+            here = parts + u % each * m * wide
+            back(lines, u * size * wide, wide, lines, here, wide, rows * tiles)
+            if each == 1:
+                join(lines, here, wide, lines, line, rows * tiles)
+            elif u % 2 == 1:
+                join_largest(lines, parts, wide, m * wide, lines, line, rows * tiles)
+            else:
+                continue
             for r in range(rows):
                 image, i, j = _place_of_row(first + r, n)
                 i += u * n.dilation_h
-                length = min(-(-(n.out_width - j) // n.dilation_w), tiles * m)
+                length = min(-(-(n.out_width - j) // n.dilation_w), tiles * m) // each
                 if i < n.out_height:
-                    start = ((image * n.out_channels + o) * n.out_height + i) * n.out_width + j
-                    store_line(y, start, lines[line + r * tiles * m :], bias[o], 0, length, n.dilation_w, relu)
+                    start = ((image * n.out_channels + o) * (n.out_height // each) + i // each) * (n.out_width // each)
+                    sums = lines[line + r * tiles * m // each :]
+                    store_line(y, start + j, sums, bias[o], 0, length, n.dilation_w, relu)
 
     return pixels_of_rows, outputs_of_rows
 

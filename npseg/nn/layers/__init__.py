@@ -2,7 +2,7 @@
 
 from npseg.nn.layers.classification import LogSoftmax, Softmax
 from npseg.nn.layers.columns import Col2Im
-from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, ConvTranspose2d
+from npseg.nn.layers.convolution import Conv2d, Conv2dReLU, Conv2dReLUMaxPool2d, ConvTranspose2d
 from npseg.nn.layers.elementwise import Dropout, ReLU, ReLU6, Scale
 from npseg.nn.layers.joining import Add, Concat, Crop, EnlargeBilinear, ResizeBilinear, SelectChannels
 from npseg.nn.layers.layer import C, Gradients, Layer, Mode, ParameterSpec, Randomness, Shape, Wanted, size_of
@@ -52,6 +52,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "Conv2dReLU",
+    "Conv2dReLUMaxPool2d",
     "ConvTranspose2d",
     "Crop",
     "Dropout",

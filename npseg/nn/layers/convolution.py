@@ -1,4 +1,4 @@
-"""Layers of convolution: the plain one, the plain one fused with its ReLU, and the transposed one."""
+"""Layers of convolution: the plain one, fused with its ReLU or with ReLU and pool, and the transposed one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from npseg.nn.layers.layer import (
     size_of,
     weight_and_bias,
 )
+from npseg.nn.layers.pooling import MaxPool2d
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,33 @@ class Conv2dReLU(Layer):
         x, y = saved
         grad_sums, grad_bias = ops.convolution.relu_and_bias_gradient(grad, y)
         return self.convolution.gradients(grad_sums, grad_bias, x, parameters["weight"], wanted)
+
+
+@dataclass(frozen=True)
+class Conv2dReLUMaxPool2d(Layer):
+    """The same with the pool of 2x2 windows that alone reads it, in one step: how a graph runs the three for good.
+
+    What a way back would need, the map between them and where its maxima are, is never stored.
+    """
+
+    convolution: Conv2d
+    pool: MaxPool2d
+
+    def forward(self, inputs: Sequence[Array], parameters: Mapping[str, Array], mode: Mode) -> tuple[Array, Any]:
+        """Nothing is kept."""
+        (x,) = inputs
+        y = ops.convolution.conv2d_relu_max_pool2d(
+            x,
+            parameters["weight"],
+            parameters.get("bias"),
+            ceil_mode=self.pool.ceil_mode,
+            **self.convolution.arguments(),
+        )
+        return y, None
+
+    def backward(self, grad: Array, saved: Any, parameters: Mapping[str, Array], wanted: Wanted) -> Gradients:
+        """There is no way back."""
+        raise RuntimeError("a step with a pool is for outputs alone, got a gradient")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,11 @@ class MaxPool2d(Layer):
     ceil_mode: bool = True
     dilation: int | tuple[int, int] = 1
 
+    @property
+    def halves(self) -> bool:
+        """Whether its windows are the 2x2 that lie side by side."""
+        return self.axes() == (Axis(2, 2), Axis(2, 2))
+
     def output_shape(self, *inputs: Shape) -> Shape:
         """(C, H_out, W_out)."""
         size = size_of(inputs[0])
