@@ -17,7 +17,8 @@ matrix product, weights (C_out, C) times pixels (C, tiles):
 
 So all between an image and its convolution stays in a core's own cache. Where the weights are too many to be read for
 every strip, each of the three steps is shared among the threads by itself, for larger blocks of tiles or for groups of
-output channels. How rows of tiles are transformed is in `winograd_tiles`, their products are in `entries`.
+output channels. How rows of tiles are transformed is in `winograd_tiles`, their products are in `entries`. Where a
+network's ReLU and 2x2 max pool follow, and nothing is kept for a way back, only the largest of each 2x2 is stored.
 
 With dilation d, the outputs that are d apart see only pixels that are d apart: each of these d * d grids is an image of
 its own. The gradient with respect to the input is the same convolution with the kernels turned by half a turn.
@@ -96,7 +97,7 @@ class _Numbers(NamedTuple):
     blocks: int
     blocks_at_once: int
     strip: int
-    each: int
+    pool: int
     flip: bool
 
 
@@ -164,7 +165,7 @@ class Winograd:
             blocks=blocks,
             blocks_at_once=-(-blocks // block_parts),
             strip=strip,
-            each=2 if pooled else 1,
+            pool=2 if pooled else 1,
             flip=flip,
         )
         self.words = np.array(self.numbers)

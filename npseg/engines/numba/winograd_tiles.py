@@ -123,14 +123,14 @@ def _rows_of_tiles(m: int) -> tuple[Any, Any]:
     ) -> None:
         """So many rows: back for all of them at once, and stored line by line, or the largest of two by two."""
         wide, entry, everything = n.wide, products.shape[1], products.reshape(-1)
-        tiles, each = n.tile_columns, n.each
+        tiles, pool = n.tile_columns, n.pool
         parts, line = m * size * wide, m * (size + 2) * wide
         for v in range(size):
             back(everything, v * entry + at, size * entry, lines, v * wide, size * wide, rows * tiles)
         for u in range(m):
-            here = parts + u % each * m * wide
+            here = parts + u % pool * m * wide
             back(lines, u * size * wide, wide, lines, here, wide, rows * tiles)
-            if each == 1:
+            if pool == 1:
                 join(lines, here, wide, lines, line, rows * tiles)
             elif u % 2 == 1:
                 join_largest(lines, parts, wide, m * wide, lines, line, rows * tiles)
@@ -139,10 +139,10 @@ def _rows_of_tiles(m: int) -> tuple[Any, Any]:
             for r in range(rows):
                 image, i, j = _place_of_row(first + r, n)
                 i += u * n.dilation_h
-                length = min(-(-(n.out_width - j) // n.dilation_w), tiles * m) // each
+                length = min(-(-(n.out_width - j) // n.dilation_w), tiles * m) // pool
                 if i < n.out_height:
-                    start = ((image * n.out_channels + o) * (n.out_height // each) + i // each) * (n.out_width // each)
-                    sums = lines[line + r * tiles * m // each :]
+                    start = ((image * n.out_channels + o) * (n.out_height // pool) + i // pool) * (n.out_width // pool)
+                    sums = lines[line + r * tiles * m // pool :]
                     store_line(y, start + j, sums, bias[o], 0, length, n.dilation_w, relu)
 
     return pixels_of_rows, outputs_of_rows
