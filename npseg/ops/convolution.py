@@ -115,14 +115,12 @@ def conv2d_relu_max_pool2d(
     ceil_mode: bool = False,
 ) -> Array:
     """The same as `max_pool2d(conv2d_relu(...), 2)[0]`, but where the engine can, what loses is never stored."""
+    x, weight, window, bias = _checked(x, weight, bias, stride, padding, dilation, groups)
     own = own_form("conv_relu_halved")
-    if own is not None:
-        checked, weight, window, bias = _checked(x, weight, bias, stride, padding, dilation, groups)
-        y: Array | None = own(checked, weight, window, int(groups), bias)
-        if y is not None:
-            return y
-    y = conv2d_relu(x, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
-    return max_pool2d(y, 2, ceil_mode=ceil_mode)[0]
+    y: Array | None = None if own is None else own(x, weight, window, int(groups), bias)
+    if y is None:
+        y = max_pool2d(resolve(None).conv(x, weight, window, int(groups), bias, True), 2, ceil_mode=ceil_mode)[0]
+    return y
 
 
 @np.errstate(all="ignore")

@@ -175,13 +175,12 @@ def _forward(
 def _halved(
     shape: Shape, out_shape: Shape, window: Window, groups: int, dtype: np.dtype[Any], winograd: str
 ) -> Winograd | None:
-    """A convolution of this shape that stores the largest of each 2x2 results, if that is one by Winograd."""
+    """The convolution of this shape, storing the largest of each 2x2 results, if it is one by Winograd."""
+    convolution = _forward(shape, out_shape, window, groups, dtype, winograd)
     dilated = window.rows.dilation > 1 or window.columns.dilation > 1
-    if out_shape[2] % 2 or out_shape[3] % 2 or dilated:
+    if not isinstance(convolution, Winograd) or out_shape[2] % 2 or out_shape[3] % 2 or dilated:
         return None
-    small = plan.is_small(shape, out_shape, window, groups, forward=True)
-    m = _tile_size(winograd, shape, out_shape, window, groups, dtype, small)
-    return Winograd(shape, out_shape, window, m, pooled=True) if m else None
+    return Winograd(shape, out_shape, window, convolution.numbers.m, pooled=True)
 
 
 @prepared
